@@ -1,0 +1,113 @@
+r"""Averages of the iterates :math:`x_0, x_1, x_2, \dots` of a stochastic optimiser.
+
+At a constant step size the iterates circle the optimum for ever; their average
+goes there. Both averages here are one recursion,
+
+.. math:: \bar x_t = (1 - w_t)\, \bar x_{t-1} + w_t\, x_t, \qquad \bar x_0 = x_0,
+
+and differ in the weight:
+
+* `TailAverage`: :math:`w_t = 1 / \max(1,\, t - \mathrm{start} + 1)`, the plain mean of
+  :math:`x_{\mathrm{start}}, \dots, x_t` (Polyak and Juditsky 1992), and before
+  that the last iterate;
+* `ExponentialAverage`: :math:`w_t = (1 - \beta) / (1 - \beta^t)`, the mean of
+  :math:`x_1, \dots, x_t` with weights :math:`\propto \beta^{t - s}`. The
+  denominator makes the weights add up to one from the first step on, so no
+  trace of :math:`\bar x_0` is left.
+
+An average is a frozen, hashable value with three methods: ``init(params) -> state``,
+``update(params, state) -> state`` after each step, ``value(state) -> params``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import vi_lab.numpy as np
+from vi_lab.checks import check_decay, check_whole
+from vi_lab.engine import Array, Tree
+from vi_lab.trees import tree_map
+
+
+class Average(Protocol):
+    """What every average of iterates has."""
+
+    def init(self, params: Tree) -> Tree:
+        """The state at the starting point x_0."""
+        ...
+
+    def update(self, params: Tree, state: Tree) -> Tree:
+        """The state after the next iterate, ``params``."""
+        ...
+
+    def value(self, state: Tree) -> Tree:
+        """The average so far."""
+        ...
+
+
+@dataclass(frozen=True)
+class TailAverage:
+    """The mean of the iterates from step ``start`` on; until then the last iterate.
+
+    Step 0 is the starting point, so ``start=1`` averages all that was computed.
+
+    Raises
+    ------
+    ValueError
+        if ``start`` is not a whole number, 0 or more.
+    """
+
+    start: int
+
+    def __post_init__(self) -> None:
+        check_whole("start", self.start, least=0)
+
+    def init(self, params: Tree) -> Tree:
+        return _first(params)
+
+    def update(self, params: Tree, state: Tree) -> Tree:
+        t = state["t"] + 1.0
+        return _blend(state, params, t, 1.0 / np.maximum(1.0, t - self.start + 1.0))
+
+    def value(self, state: Tree) -> Tree:
+        return state["average"]
+
+
+@dataclass(frozen=True)
+class ExponentialAverage:
+    """A mean that forgets: a step back weighs ``decay`` times less; see the module.
+
+    Its memory is about 1 / (1 - decay) steps.
+
+    Raises
+    ------
+    ValueError
+        if ``decay`` is not in [0, 1).
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        check_decay("decay", self.decay)
+
+    def init(self, params: Tree) -> Tree:
+        return _first(params)
+
+    def update(self, params: Tree, state: Tree) -> Tree:
+        t = state["t"] + 1.0
+        return _blend(state, params, t, (1.0 - self.decay) / (1.0 - self.decay**t))
+
+    def value(self, state: Tree) -> Tree:
+        return state["average"]
+
+
+def _first(params: Tree) -> Tree:
+    return {"t": np.zeros(()), "average": params}
+
+
+def _blend(state: Tree, params: Tree, t: Array, weight: Array) -> Tree:
+    # Not a + w (x - a): at w = 1 that is x only up to rounding.
+    keep = 1.0 - weight
+    average = tree_map(lambda a, x: keep * a + weight * x, state["average"], params)
+    return {"t": t, "average": average}

@@ -1,0 +1,31 @@
+"""Checks of settings: an error names the argument, what is wrong and what would do."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_positive(name: str, value: Any) -> None:
+    """0 < value < infinity."""
+    if not (isinstance(value, Real) and 0.0 < value < math.inf):
+        raise ValueError(f"{name}: must be a positive number, not {value!r}")
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """0 <= value < infinity."""
+    if not (isinstance(value, Real) and 0.0 <= value < math.inf):
+        raise ValueError(f"{name}: must be a number that is 0 or more, not {value!r}")
+
+
+def check_decay(name: str, value: Any) -> None:
+    """0 <= value < 1."""
+    if not (isinstance(value, Real) and 0.0 <= value < 1.0):
+        raise ValueError(f"{name}: must be a number in [0, 1), not {value!r}")
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """An integer, ``least`` or more."""
+    if not (isinstance(value, Integral) and value >= least):
+        raise ValueError(f"{name}: must be a whole number, {least} or more, not {value!r}")

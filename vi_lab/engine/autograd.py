@@ -1,0 +1,165 @@
+"""The reference engine: autograd, eager and pure Python.
+
+autograd records each NumPy call on a tape and walks it backwards. It compiles
+nothing: `compile` only marks the engine as running, a scan is a Python loop, and
+a map is a loop over rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import autograd.numpy
+import numpy as onp
+from autograd.core import make_vjp
+from autograd.tracer import getval, isbox
+
+from vi_lab.engine import Array, Tree, running
+
+
+class AutogradEngine:
+    """See :class:`vi_lab.engine.Engine` for what each operator means."""
+
+    name = "autograd"
+    numpy = autograd.numpy
+
+    @property
+    def special(self) -> Any:
+        from vi_lab.engine import autograd_special  # imports scipy.special: on first use
+
+        return autograd_special
+
+    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
+        def run(*args: Tree) -> Tree:
+            with running(self):
+                return _map_tree(onp.asarray, function(*args))
+
+        return run
+
+    def value_and_grad(self, function: Callable[..., Array]) -> Callable:
+        def evaluate(x: Tree, *rest: Tree) -> tuple[Array, Tree]:
+            pullback, value = make_vjp(lambda x: function(x, *rest), x)
+            return value, pullback(1.0)
+
+        return evaluate
+
+    def hessian_vector_product(self, function: Callable[..., Array]) -> Callable:
+        def at(x: Array, *rest: Tree) -> Callable[[Array], onp.ndarray]:
+            def gradient(x: Array) -> Array:
+                return self.value_and_grad(function)(x, *rest)[1]
+
+            # The tape of the gradient is recorded once and walked for every v.
+            with running(self):
+                pullback, _ = make_vjp(gradient, x)
+
+            def product(v: Array) -> onp.ndarray:
+                with running(self):
+                    return onp.asarray(pullback(v))
+
+            return product
+
+        return at
+
+    def vmap(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        def mapped(*args: Tree) -> Tree:
+            rows = range(_leading_axis(args))
+            return _stack([function(*_row(args, i)) for i in rows])
+
+        return mapped
+
+    def scan(
+        self,
+        step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+        state: Tree,
+        inputs: Tree,
+        length: int | Array | None = None,
+    ) -> tuple[Tree, Tree]:
+        size = _leading_axis(inputs)
+        taken = size if length is None else int(length)
+        rows = []
+        for t in range(taken):
+            state, record = step(state, _row(inputs, t))
+            rows.append(record)
+        return state, _collect(rows, size)
+
+    def while_loop(
+        self, keep_going: Callable[[Tree], Array], body: Callable[[Tree], Tree], state: Tree
+    ) -> Tree:
+        while keep_going(state):
+            state = body(state)
+        return state
+
+    def cond(
+        self, predicate: Array, if_true: Callable[..., Tree], if_false: Callable, *args: Tree
+    ) -> Tree:
+        return if_true(*args) if predicate else if_false(*args)
+
+    def set_at(self, array: Array, index: Any, value: Array) -> Array:
+        changed = onp.array(array)
+        changed[index] = value
+        return changed
+
+    def stop_gradient(self, x: Tree) -> Tree:
+        return _map_tree(_value, x)
+
+
+def _value(x: Array) -> Array:
+    """The plain array inside however many boxes: nested tapes box more than once."""
+    while isbox(x):
+        x = getval(x)
+    return x
+
+
+def _map_tree(function: Callable, tree: Tree) -> Tree:
+    if isinstance(tree, dict):
+        return {key: _map_tree(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        parts = [_map_tree(function, value) for value in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return function(tree)
+
+
+def _leaves(tree: Tree) -> list[Array]:
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    if isinstance(tree, tuple):
+        return [leaf for part in tree for leaf in _leaves(part)]
+    return [tree]
+
+
+def _leading_axis(tree: Tree) -> int:
+    return len(_leaves(tree)[0])
+
+
+def _row(tree: Tree, i: int) -> Tree:
+    return _map_tree(lambda x: x[i], tree)
+
+
+def _collect(rows: list[Tree], size: int) -> Tree:
+    """Records of steps as arrays of ``size`` rows, zero after the last."""
+
+    def column(*values: Array) -> onp.ndarray:
+        first = onp.asarray(values[0])
+        filled = onp.zeros((size, *first.shape), dtype=first.dtype)
+        filled[: len(values)] = values
+        return filled
+
+    return _zip_trees(column, rows)
+
+
+def _stack(trees: list[Tree]) -> Tree:
+    return _zip_trees(lambda *rows: autograd.numpy.stack(rows), trees)
+
+
+def _zip_trees(function: Callable, trees: list[Tree]) -> Tree:
+    first = trees[0]
+    if isinstance(first, dict):
+        return {key: _zip_trees(function, [tree[key] for tree in trees]) for key in first}
+    if isinstance(first, tuple):
+        parts = [_zip_trees(function, list(column)) for column in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return function(*trees)
+
+
+ENGINE = AutogradEngine()

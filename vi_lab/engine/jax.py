@@ -1,0 +1,131 @@
+"""The fast engine: JAX, compiled by XLA.
+
+Numbers are float64, set for the duration of a call: a program that uses JAX in
+float32 beside this library is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as onp
+from jax import lax
+
+from vi_lab.engine import Array, Tree, running
+
+
+class JaxEngine:
+    """See :class:`vi_lab.engine.Engine` for what each operator means."""
+
+    name = "jax"
+    numpy = jnp
+
+    @property
+    def special(self) -> Any:
+        return _special()
+
+    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
+        jitted = _jitted(function, static)
+
+        def run(*args: Tree) -> Tree:
+            with jax.enable_x64(True):
+                return jax.tree.map(onp.asarray, jitted(*args))
+
+        return run
+
+    def value_and_grad(self, function: Callable[..., Array]) -> Callable:
+        evaluate: Callable = jax.value_and_grad(function)
+        return evaluate
+
+    def hessian_vector_product(self, function: Callable[..., Array]) -> Callable:
+        product = self.compile(_hessian_vector_product, static=(0,))
+        return lambda x, *rest: lambda v: product(function, x, v, *rest)
+
+    def vmap(self, function: Callable[..., Tree]) -> Callable[..., Tree]:
+        mapped: Callable = jax.vmap(function)
+        return mapped
+
+    def scan(
+        self,
+        step: Callable[[Tree, Tree], tuple[Tree, Tree]],
+        state: Tree,
+        inputs: Tree,
+        length: int | Array | None = None,
+    ) -> tuple[Tree, Tree]:
+        if length is None:
+            return lax.scan(step, state, inputs)
+        # lax.scan wants its length at compile time; a loop with a counter does not.
+        size = jax.tree.leaves(inputs)[0].shape[0]
+
+        def row(t: Array) -> Tree:
+            return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, t, keepdims=False), inputs)
+
+        def body(t: Array, carry: tuple[Tree, Tree]) -> tuple[Tree, Tree]:
+            state, records = carry
+            state, record = step(state, row(t))
+            put = lambda all_, one: lax.dynamic_update_index_in_dim(all_, one, t, 0)  # noqa: E731
+            return state, jax.tree.map(put, records, record)
+
+        _, record = jax.eval_shape(step, state, row(0))
+        blank = jax.tree.map(lambda r: jnp.zeros((size, *r.shape), r.dtype), record)
+        return lax.fori_loop(0, length, body, (state, blank))
+
+    def while_loop(
+        self, keep_going: Callable[[Tree], Array], body: Callable[[Tree], Tree], state: Tree
+    ) -> Tree:
+        return lax.while_loop(keep_going, body, state)
+
+    def cond(
+        self, predicate: Array, if_true: Callable[..., Tree], if_false: Callable, *args: Tree
+    ) -> Tree:
+        return lax.cond(predicate, if_true, if_false, *args)
+
+    def set_at(self, array: Array, index: Any, value: Array) -> Array:
+        return array.at[index].set(value)
+
+    def stop_gradient(self, x: Tree) -> Tree:
+        return lax.stop_gradient(x)
+
+
+@cache
+def _jitted(function: Callable[..., Tree], static: tuple[int, ...]) -> Callable:
+    """One compiled function for each function: `jax.jit` remembers by identity."""
+
+    def traced(*args: Tree) -> Tree:
+        with running(ENGINE):
+            return function(*args)
+
+    return jax.jit(traced, static_argnums=static)
+
+
+def _hessian_vector_product(
+    function: Callable[..., Array], x: Array, v: Array, *rest: Tree
+) -> Array:
+    """Forward over reverse: the directional derivative of the gradient along v."""
+    return jax.jvp(lambda x: jax.grad(function)(x, *rest), (x,), (v,))[1]
+
+
+@cache
+def _special() -> SimpleNamespace:
+    from jax.scipy import special
+    from jax.scipy.linalg import solve_triangular
+
+    names = (
+        "betainc digamma erf expit gammainc gammaincc gammaln "
+        "log_ndtr logit logsumexp ndtr xlog1py xlogy"
+    )
+    return SimpleNamespace(
+        **{name: getattr(special, name) for name in names.split()},
+        log_expit=jax.nn.log_sigmoid,
+        solve_triangular=lambda lower, b, trans=0: solve_triangular(
+            lower, b, trans=trans, lower=True
+        ),
+    )
+
+
+ENGINE = JaxEngine()

@@ -1,0 +1,202 @@
+"""`Fit`: what a variational fit found, in the model's own names and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as onp
+
+from vi_lab import engine as engines
+from vi_lab.engine import Array
+from vi_lab.families import FAMILIES, LocationScaleGaussian, Params
+from vi_lab.storage import load_arrays, save_arrays
+from vi_lab.summary import Summary, summarise
+
+MOMENT_DRAWS = 10_000
+
+
+class Estimate(NamedTuple):
+    """A Monte Carlo estimate and its standard error."""
+
+    value: float
+    mcse: float
+
+    def __repr__(self) -> str:
+        return f"{self.value:.6g} +- {self.mcse:.2g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted variational distribution q.
+
+    Attributes
+    ----------
+    model : the `Model` or `Target` that was fitted
+    family : the variational family
+    params : variational parameters of q by name (see `vi_lab.families`)
+    losses : one estimate of the negative ELBO a step, in nats
+    engine : name of the engine that ran it
+    seed : the seed it was given
+    interrupted : True if Ctrl-C ended it before its last step
+    seconds : wall time, compilation included
+    """
+
+    model: Any
+    family: LocationScaleGaussian
+    params: Params
+    losses: onp.ndarray = field(repr=False)
+    engine: str
+    seed: int
+    interrupted: bool = False
+    seconds: float = 0.0
+
+    # ------------------------------------------------------- q on the real line
+    @property
+    def unconstrained_mean(self) -> dict[str, onp.ndarray]:
+        """E_q[z] by latent, on the unconstrained scale."""
+        return self._by_latent(self.params["loc"])
+
+    @property
+    def unconstrained_std(self) -> dict[str, onp.ndarray]:
+        """Standard deviations of z under q by latent, on the unconstrained scale."""
+        return self._by_latent(self.family.std(self.params))
+
+    @property
+    def unconstrained_covariance(self) -> onp.ndarray:
+        """Covariance of z under q, (D, D)."""
+        return self.family.covariance(self.params)
+
+    def sample_unconstrained(self, num_draws: int, *, seed: int) -> onp.ndarray:
+        """Draws z ~ q, of shape (num_draws, D)."""
+        if num_draws < 1:
+            raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+        eps = onp.random.default_rng(seed).standard_normal((num_draws, self.model.dim))
+        return onp.asarray(self.family.transform(self.params, eps))
+
+    # --------------------------------------------------- q in the model's units
+    def sample(self, num_draws: int = 1_000, *, seed: int) -> dict[str, onp.ndarray]:
+        """Draws from q on the constrained scale, by name, (num_draws, *shape).
+
+        Deterministic quantities of the program are among them.
+        """
+        z = self.sample_unconstrained(num_draws, seed=seed)
+        return dict(self.model.constrain(z, engine=self.engine))
+
+    @cached_property
+    def mean(self) -> dict[str, onp.ndarray]:
+        """Means under q on the constrained scale, from 10,000 draws."""
+        return {name: v.mean(axis=0) for name, v in self._moment_draws.items()}
+
+    @cached_property
+    def std(self) -> dict[str, onp.ndarray]:
+        """Standard deviations under q on the constrained scale, from 10,000 draws."""
+        return {name: v.std(axis=0, ddof=1) for name, v in self._moment_draws.items()}
+
+    def summary(self, num_draws: int = MOMENT_DRAWS, *, seed: int = 0) -> Summary:
+        """Mean, sd, Monte Carlo standard error and 95% HDI from draws of q.
+
+        The draws are independent: an effective sample size or R-hat would say
+        nothing, and there is none.
+        """
+        return summarise(self.sample(num_draws, seed=seed))
+
+    def elbo(self, num_draws: int = MOMENT_DRAWS, *, seed: int = 0) -> Estimate:
+        """The ELBO of q in nats, with its Monte Carlo standard error.
+
+        The mean over draws of log p~(z) - log q(z): nearly free of noise where q
+        is nearly the posterior.
+        """
+        if num_draws < 2:
+            raise ValueError(f"num_draws: must be at least 2 for an error, not {num_draws}")
+        z = self.sample_unconstrained(num_draws, seed=seed)
+        run = engines.get(self.engine).compile(_log_weights, static=(0, 1))
+        log_weights = run(self.model.structure, self.family, self.params, z, self.model.data)
+        return Estimate(
+            float(log_weights.mean()), float(log_weights.std(ddof=1) / num_draws**0.5)
+        )
+
+    # ------------------------------------------------------------- in and out
+    def to_arviz(self, num_draws: int = 1_000, *, seed: int = 0) -> Any:
+        """Posterior and observed data as ArviZ's tree: groups with one chain."""
+        from vi_lab.export import to_arviz  # ArviZ is optional and slow to import
+
+        draws = {name: v[None] for name, v in self.sample(num_draws, seed=seed).items()}
+        return to_arviz(posterior=draws, observed=self.model.observed)
+
+    def save(self, path: str | Path) -> None:
+        """Write all but the model to a NumPy archive, whole or not at all."""
+        arrays = {f"params.{name}": value for name, value in self.params.items()}
+        save_arrays(
+            path,
+            losses=self.losses,
+            family=_family_name(self.family),
+            engine=self.engine,
+            seed=self.seed,
+            interrupted=self.interrupted,
+            seconds=self.seconds,
+            latents=list(self.model.latents),
+            **arrays,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, model: Any) -> Fit:
+        """A saved fit of ``model``.
+
+        Raises
+        ------
+        ValueError
+            if ``model`` has other latents than the model that was fitted.
+        """
+        arrays = load_arrays(path)
+        latents = [str(name) for name in arrays["latents"]]
+        params = {
+            name.removeprefix("params."): value
+            for name, value in arrays.items()
+            if name.startswith("params.")
+        }
+        if latents != list(model.latents) or params["loc"].shape != (model.dim,):
+            raise ValueError(
+                f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
+                f"saved from {latents} on R^{params['loc'].size}; give the model it was fitted to"
+            )
+        return cls(
+            model=model,
+            family=FAMILIES[str(arrays["family"])],
+            params=params,
+            losses=arrays["losses"],
+            engine=str(arrays["engine"]),
+            seed=int(arrays["seed"]),
+            interrupted=bool(arrays["interrupted"]),
+            seconds=float(arrays["seconds"]),
+        )
+
+    def __repr__(self) -> str:
+        state = ", interrupted" if self.interrupted else ""
+        return (
+            f"Fit({_family_name(self.family)}, {len(self.losses)} steps on {self.engine}{state}, "
+            f"last loss {self.losses[-1_000:].mean():.6g} nats)"
+        )
+
+    @cached_property
+    def _moment_draws(self) -> dict[str, onp.ndarray]:
+        return self.sample(MOMENT_DRAWS, seed=self.seed)
+
+    def _by_latent(self, z: onp.ndarray) -> dict[str, onp.ndarray]:
+        return {
+            latent: z[part].reshape(self.model.unconstrained_shapes[latent])
+            for latent, part in self.model.slices.items()
+        }
+
+
+def _log_weights(
+    structure: Any, family: LocationScaleGaussian, params: Params, z: Array, data: dict[str, Array]
+) -> Array:
+    """log p~(z) - log q(z) of shape (S,), for ``z`` (S, D)."""
+    return structure.log_density_batch(z, data) - family.log_density(params, z)
+
+
+def _family_name(family: LocationScaleGaussian) -> str:
+    return next(name for name, known in FAMILIES.items() if known == family)

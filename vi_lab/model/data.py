@@ -1,0 +1,92 @@
+"""The data of a model: what is an array, what is structure, and what is refused.
+
+Arrays and floats are *arguments* of the compiled log density: another data set of
+the same shape needs no new compilation. Python integers, booleans and strings
+(a number of components, a switch) are *structure*: programs may branch and loop
+on them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as onp
+
+STRUCTURE = (bool, int, str, type(None))
+
+
+def split(data: dict[str, Any]) -> tuple[dict[str, onp.ndarray], tuple[tuple[str, Any], ...]]:
+    """Arrays by name, and the structural values as sorted pairs.
+
+    Raises
+    ------
+    TypeError
+        if a value is neither numeric nor structure.
+    ValueError
+        if a value holds NaN, or is empty.
+    """
+    arrays, structure = {}, []
+    for name, value in data.items():
+        if isinstance(value, STRUCTURE):
+            structure.append((name, value))
+        else:
+            arrays[name] = _as_array(name, value)
+    return arrays, tuple(sorted(structure))
+
+
+def _as_array(name: str, value: Any) -> onp.ndarray:
+    try:
+        array = onp.array(value)  # a copy: a later change of the caller's array is no change here
+    except ValueError as error:
+        raise TypeError(f"data {name!r}: cannot be made an array ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"data {name!r}: holds {array.dtype} values; give numbers "
+            "(for categories, integer codes)"
+        )
+    if array.size == 0:
+        raise ValueError(f"data {name!r}: is empty; give at least one value")
+    if array.dtype.kind == "f":
+        array = array.astype(float)
+        bad = int(onp.isnan(array).sum())
+        if bad:
+            raise ValueError(
+                f"data {name!r}: {bad} of {array.size} values are NaN; remove those rows, or "
+                "make the missing values latents"
+            )
+    array.setflags(write=False)
+    return array
+
+
+class Guarded(onp.ndarray):
+    """An array whose *values* must not steer the program.
+
+    A compiled program is traced once for all values, so ``if x.mean() > 0:`` would
+    fix the branch for ever. While a program is first looked at, its data and
+    latents are of this type, and a branch is refused with a message to act on, on
+    every engine alike.
+    """
+
+    what: str = ""
+
+    def __array_finalize__(self, parent: Any) -> None:
+        self.what = getattr(parent, "what", "") or self.what
+
+    def __getitem__(self, index: Any) -> Any:
+        return guard(super().__getitem__(index), self.what)
+
+    def _refuse(self, *_: Any) -> Any:
+        raise TypeError(
+            f"the program branches on the value of {self.what}, but it is compiled once for "
+            "all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
+            "data to make the choice part of the model's structure"
+        )
+
+    __bool__ = __int__ = __float__ = __index__ = _refuse
+
+
+def guard(value: Any, what: str) -> Guarded:
+    """``value`` as an array that refuses to steer a branch; ``what`` names it in the error."""
+    guarded = onp.asarray(value).view(Guarded)
+    guarded.what = what
+    return guarded

@@ -1,0 +1,194 @@
+"""Discovery: run a program once to learn its latents, shapes and supports."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as onp
+
+from vi_lab.engine import Array
+from vi_lab.model.data import guard
+from vi_lab.model.handlers import Latent
+from vi_lab.supports import Support
+from vi_lab.transforms import to_support
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What a program contains.
+
+    ``supports`` holds the support of each latent that is the same whatever the
+    other latents are; a latent missing there has bounds that depend on others.
+    """
+
+    latents: tuple[Latent, ...]
+    supports: dict[str, Support]
+    observed: dict[str, Array]
+    deterministics: tuple[str, ...]
+
+
+def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
+    """Look at ``program`` twice, at two points, and report what both looks agree on.
+
+    Raises
+    ------
+    TypeError
+        if the program's arguments do not fit ``data``, or it branches on values.
+    ValueError
+        if a name is used twice, a latent is discrete, a shape does not fit, an
+        observation lies outside its support, or the latents differ between the
+        two looks.
+    """
+    check_arguments(program, data)
+    first = Look(point=0.0)
+    program(first, **data)
+    if not first.latents:
+        raise ValueError(
+            f"program {program_name(program)!r} has no latents; "
+            "add at least one m.sample(name, prior)"
+        )
+    # The second look: other values, and values that refuse to steer a branch.
+    second = Look(point=0.25, guarded=True)
+    program(
+        second,
+        **{
+            name: guard(value, f"data {name!r}") if isinstance(value, onp.ndarray) else value
+            for name, value in data.items()
+        },
+    )
+    if first.latents != second.latents:
+        raise ValueError(
+            f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
+            f"{_names(second)} at another; its latents and their shapes must not depend on values"
+        )
+    supports = {
+        name: support
+        for name, support in first.supports.items()
+        if same_support(support, second.supports[name])
+    }
+    return Discovery(tuple(first.latents), supports, first.observed, tuple(first.deterministics))
+
+
+class Look:
+    """The handler of discovery: latents sit at T(point), a valid value of any support."""
+
+    def __init__(self, point: float, guarded: bool = False) -> None:
+        self._point, self._guarded = point, guarded
+        self._names: set[str] = set()
+        self.latents: list[Latent] = []
+        self.supports: dict[str, Support] = {}
+        self.observed: dict[str, Array] = {}
+        self.deterministics: list[str] = []
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        self._new(name)
+        support = distribution.support
+        if support.is_discrete:
+            raise ValueError(
+                f"latent {name!r} is discrete ({type(distribution).__name__}), and gradients need "
+                "a continuous one; marginalise it: sum it out of the log density with "
+                "vi_lab.scipy.logsumexp and m.factor, as vi_lab.zoo's mixture and hidden Markov "
+                "models do"
+            )
+        full = _full_shape(name, distribution, shape)
+        transform = to_support(support)
+        unconstrained = transform.unconstrained_shape(full)
+        start = self.latents[-1].stop if self.latents else 0
+        size = int(onp.prod(unconstrained, dtype=int))
+        self.latents.append(Latent(name, full, unconstrained, start, start + size))
+        self.supports[name] = support
+        value = transform.forward(onp.full(unconstrained, self._point))
+        return guard(value, f"latent {name!r}") if self._guarded else value
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        self._new(name)
+        if distribution is None or not hasattr(distribution, "log_prob"):
+            raise TypeError(f"observe({name!r}): the second argument must be a distribution")
+        if not self._guarded:
+            _check_observation(name, distribution, value)
+        self.observed[name] = value
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        self._new(name)
+        self.deterministics.append(name)
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        self._new(name)
+
+    def _new(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a latent or observation must be a str, not {name!r}")
+        if name in self._names:
+            raise ValueError(f"the name {name!r} is used twice; give each quantity its own")
+        self._names.add(name)
+
+
+def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:
+    """Refuse data whose names are not the program's arguments."""
+    if not callable(program):
+        raise TypeError(f"program: {program!r} is not a function program(m, **data)")
+    try:
+        inspect.signature(program).bind(None, **data)
+    except TypeError as error:
+        raise TypeError(
+            f"program {program_name(program)}{inspect.signature(program)} does not fit the data "
+            f"{sorted(data)}: {error}; pass each argument after m as Model(program, name=value)"
+        ) from None
+
+
+def program_name(program: Callable) -> str:
+    return getattr(program, "__name__", type(program).__name__)
+
+
+def same_support(a: Support, b: Support) -> bool:
+    """Equal in type and bounds; bounds may be arrays."""
+    return type(a) is type(b) and all(
+        onp.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)
+    )
+
+
+def _names(look: Look) -> list[str]:
+    return [f"{latent.name}{list(latent.shape)}" for latent in look.latents]
+
+
+def _full_shape(
+    name: str, distribution: Any, shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
+    if shape is None:
+        return own
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    try:
+        fits = onp.broadcast_shapes(shape, own) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"latent {name!r}: shape={shape} does not hold a distribution of shape {own}; "
+            "shape is that of the whole value"
+        )
+    return shape
+
+
+def _check_observation(name: str, distribution: Any, value: Array) -> None:
+    shape = onp.shape(value)
+    own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
+    try:
+        fits = onp.broadcast_shapes(shape, own) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"observation {name!r}: data of shape {shape} do not fit a distribution of shape "
+            f"{own}; they must agree, or broadcast to the shape of the data"
+        )
+    inside = onp.asarray(distribution.support.contains(value))
+    if not inside.all():
+        raise ValueError(
+            f"observation {name!r}: {int((~inside).sum())} of {inside.size} values lie outside "
+            f"{distribution.support}, the support of {type(distribution).__name__}"
+        )

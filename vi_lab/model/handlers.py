@@ -1,0 +1,228 @@
+r"""What the ``m`` of a model program does: one handler for each way of running it.
+
+A program ``program(m, **data)`` states a joint density for *one* draw,
+
+.. math:: \log p(x, \theta) = \sum_i \log p(\theta_i \mid \theta_{<i})
+          + \sum_j \log p(x_j \mid \theta) + \text{factors},
+
+by four calls: ``m.sample``, ``m.observe``, ``m.deterministic``, ``m.factor``. What
+they return and remember depends on the question asked, so there is a handler for
+each question, all with these four methods:
+
+================== =====================================================
+`Unconstrained`    log p~(z), Jacobians included, at an unconstrained z
+`Conditioned`      log p(x, theta) at given constrained values
+`Constrain`        the constrained values that belong to an unconstrained z
+`Unconstrain`      the unconstrained z that belongs to constrained values
+`Simulate`         random draws: from the prior, or of data given draws
+================== =====================================================
+
+(`vi_lab.model.discover` has one more, which finds out what latents there are.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as onp
+
+import vi_lab.numpy as np
+from vi_lab.engine import Array
+from vi_lab.transforms import to_support
+
+
+class Handler(Protocol):
+    """The ``m`` of a program."""
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        """A latent called ``name`` with this prior.
+
+        ``shape`` is the shape of the whole value (event axes included) when it is
+        larger than the distribution's own: independent copies.
+        """
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        """Data ``value``, distributed as ``distribution``."""
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        """A function of the latents that is to be kept with the draws; returns ``value``."""
+
+    def factor(self, name: str, value: Array) -> None:
+        """Add ``value`` (summed over its axes) to the log density."""
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One latent of a program: where it lies in z, and its two shapes."""
+
+    name: str
+    shape: tuple[int, ...]
+    unconstrained_shape: tuple[int, ...]
+    start: int
+    stop: int
+
+    def of(self, z: Array) -> Array:
+        """This latent's part of ``z`` (..., D), as (..., *unconstrained_shape)."""
+        if z.ndim == 1 and not self.unconstrained_shape:
+            return z[self.start]
+        return np.reshape(z[..., self.start : self.stop], z.shape[:-1] + self.unconstrained_shape)
+
+
+def total(x: Array) -> Array:
+    """The sum of all entries; a scalar costs nothing on the tape."""
+    return np.sum(x) if np.ndim(x) else x
+
+
+class Unconstrained:
+    """log p~(z) = log p(x, T(z)) + log abs det J_T(z), term by term."""
+
+    def __init__(self, latents: Mapping[str, Latent], z: Array) -> None:
+        self._latents, self._z = latents, z
+        self.terms: dict[str, Array] = {}
+
+    @property
+    def log_density(self) -> Array:
+        return sum(self.terms.values())
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        z = self._latents[name].of(self._z)
+        transform = to_support(distribution.support)
+        value = transform.forward(z)
+        self.terms[name] = total(distribution.log_prob_in_support(value)) + total(
+            transform.log_abs_det_jacobian(z)
+        )
+        return value
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        self.terms[name] = total(distribution.log_prob(value))
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        self.terms[name] = total(value)
+
+
+class Conditioned:
+    """log p(x, theta) at the constrained values ``values``: no Jacobian."""
+
+    def __init__(self, values: Mapping[str, Array]) -> None:
+        self._values = values
+        self.terms: dict[str, Array] = {}
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        value = self._values[name]
+        self.terms[name] = total(distribution.log_prob(value))
+        return value
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        self.terms[name] = total(distribution.log_prob(value))
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        self.terms[name] = total(value)
+
+
+class Constrain:
+    """theta = T(z), and the deterministic quantities that follow from it."""
+
+    def __init__(self, latents: Mapping[str, Latent], z: Array) -> None:
+        self._latents, self._z = latents, z
+        self.values: dict[str, Array] = {}
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        transform = to_support(distribution.support)
+        self.values[name] = transform.forward(self._latents[name].of(self._z))
+        return self.values[name]
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        pass
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        self.values[name] = value
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        pass
+
+
+class Unconstrain:
+    """z = T^-1(theta), for starting points and for checks against other programs."""
+
+    def __init__(self, latents: Mapping[str, Latent], values: Mapping[str, Array]) -> None:
+        self._latents, self._values = latents, values
+        self.z = onp.zeros(max(latent.stop for latent in latents.values()))
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        latent = self._latents[name]
+        value = onp.broadcast_to(onp.asarray(self._values[name], dtype=float), latent.shape)
+        inside = onp.all(distribution.support.contains(value))
+        if not inside:
+            raise ValueError(
+                f"{name}: the value {value} lies outside the support "
+                f"{distribution.support}; give one inside"
+            )
+        z = to_support(distribution.support).inverse(value)
+        self.z[latent.start : latent.stop] = onp.ravel(z)
+        return value
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        pass
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        pass
+
+
+class Simulate:
+    """Random draws in the program's order.
+
+    Latents found in ``given`` keep their value and the others are drawn from
+    their prior; observed quantities are always drawn anew.
+    """
+
+    def __init__(
+        self, rng: onp.random.Generator, given: Mapping[str, Array] | None = None
+    ) -> None:
+        self._rng, self._given = rng, given
+        self.latents: dict[str, Array] = {}
+        self.observed: dict[str, Array] = {}
+
+    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+        if self._given is not None:
+            self.latents[name] = self._given[name]
+        else:
+            self.latents[name] = self._draw(name, distribution, shape)
+        return self.latents[name]
+
+    def observe(self, name: str, distribution: Any, value: Array) -> None:
+        self.observed[name] = self._draw(name, distribution, onp.shape(value))
+
+    def deterministic(self, name: str, value: Array) -> Array:
+        self.latents[name] = value
+        return value
+
+    def factor(self, name: str, value: Array) -> None:
+        if self._given is None:
+            raise ValueError(
+                f"factor {name!r}: a program with a factor has no prior to simulate from; "
+                "use m.sample and m.observe, or simulate given draws of its latents"
+            )
+
+    def _draw(self, name: str, distribution: Any, shape: tuple[int, ...] | None) -> Array:
+        own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
+        if shape is None:
+            return distribution.sample(self._rng)
+        extra = len(shape) - len(own)
+        if shape[extra:] != own:
+            raise ValueError(
+                f"{name}: cannot draw shape {shape} from a distribution of shape {own}; "
+                "give its parameters the trailing shape of the value"
+            )
+        return distribution.sample(self._rng, shape[:extra])

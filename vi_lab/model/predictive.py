@@ -1,0 +1,81 @@
+"""Prior and posterior predictive draws: the program run forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as onp
+
+from vi_lab.model.handlers import Simulate
+from vi_lab.model.model import Model
+from vi_lab.progress import progress_bar
+
+
+def prior_predictive(
+    model: Model, num_draws: int = 1_000, *, seed: int, progress: bool = False
+) -> dict[str, onp.ndarray]:
+    """Draws of everything in the model before it sees data.
+
+    Returns latents, deterministic quantities and observations by name, each of
+    shape (num_draws, *shape).
+
+    Raises
+    ------
+    ValueError
+        if ``num_draws`` is not positive, a prior is improper, or the program has a
+        factor.
+    """
+    if num_draws < 1:
+        raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+    rng = onp.random.default_rng(seed)
+    draws = []
+    for _ in progress_bar(range(num_draws), "prior predictive", progress):
+        handler = model.run(Simulate(rng))
+        draws.append({**handler.latents, **handler.observed})
+    return _stack(draws)
+
+
+def posterior_predictive(
+    model: Model, draws: Mapping[str, Any], *, seed: int, progress: bool = False
+) -> dict[str, onp.ndarray]:
+    """Replicated data: for each draw of the latents, one data set like the observed one.
+
+    ``draws`` maps each latent to an array (S, *shape), as ``fit.sample(S)`` gives
+    them; axes before the latent's own shape, such as (chains, draws), are kept.
+    Returns each observation by name, (S, *shape of the data).
+
+    Raises
+    ------
+    ValueError
+        if a latent is missing from ``draws``, has the wrong shape, or the model
+        observes nothing.
+    """
+    if not model.observed:
+        raise ValueError("model: observes no data, so there is nothing to replicate")
+    missing = [name for name in model.latents if name not in draws]
+    if missing:
+        raise ValueError(f"draws: lacks the latents {missing}; give all of {list(model.latents)}")
+    flat, leading = {}, None
+    for name, shape in model.shapes.items():
+        array = onp.asarray(draws[name])
+        split = array.ndim - len(shape)
+        lead = array.shape[:split]
+        if split < 1 or array.shape[split:] != shape or leading not in (None, lead):
+            raise ValueError(
+                f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
+            )
+        leading = lead
+        flat[name] = array.reshape(-1, *shape)
+    assert leading is not None
+    rng = onp.random.default_rng(seed)
+    replicated = []
+    rows = range(int(onp.prod(leading)))
+    for i in progress_bar(rows, "posterior predictive", progress):
+        given = {name: array[i] for name, array in flat.items()}
+        replicated.append(model.run(Simulate(rng, given)).observed)
+    return {name: v.reshape(*leading, *v.shape[1:]) for name, v in _stack(replicated).items()}
+
+
+def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:
+    return {name: onp.stack([draw[name] for draw in draws]) for name in draws[0]}

@@ -1,0 +1,125 @@
+r"""Step-size schedules: :math:`\gamma_t` as a function of the step number t = 1, 2, ...
+
+The increments of stochastic gradient descent, :math:`-\gamma_t g_t`, are noisy. Its
+iterates settle on the optimum if the steps are long enough to get there and short
+enough in the end to average the noise away (Robbins and Monro 1951):
+
+.. math:: \sum_t \gamma_t = \infty, \qquad \sum_t \gamma_t^2 < \infty.
+
+`RobbinsMonro` satisfies both. With a known number of steps the conditions, which are
+about infinity, matter less: `ConstantThenDecay` walks at full speed for as long as
+the optimum may be far, then shrinks the noise.
+
+A schedule is a frozen dataclass that is called with t, a number or an array: equal
+settings are equal and hash equally, so a compiled fit is found again. A constant
+step size needs no schedule: it is a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import vi_lab.numpy as np
+from vi_lab.checks import check_not_negative, check_positive, check_whole
+from vi_lab.engine import Array
+
+StepSize = float | Callable[[Any], Any]
+"""A positive number, or a schedule: ``gamma(t)`` for t = 1, 2, ..."""
+
+
+def check_step_size(name: str, value: Any) -> None:
+    """A positive number, or something to call with t."""
+    if not callable(value):
+        check_positive(name, value)
+
+
+def step_size_at(step_size: StepSize, t: Array) -> Array:
+    """gamma_t."""
+    return step_size(t) if callable(step_size) else step_size
+
+
+@dataclass(frozen=True)
+class RobbinsMonro:
+    r""":math:`\gamma_t = \gamma_0 (t + \tau)^{-\kappa}`, with :math:`1/2 < \kappa \le 1`.
+
+    The first Robbins-Monro condition needs kappa <= 1, the second kappa > 1/2. The
+    delay tau tames the first steps; the forgetting rate kappa says how soon early
+    iterates stop mattering. Stochastic variational inference uses it with
+    gamma_0 = 1 (Hoffman, Blei, Wang and Paisley 2013).
+
+    Parameters
+    ----------
+    initial : gamma_0 > 0
+    delay : tau >= 0, in steps
+    forgetting : kappa in (0.5, 1]
+
+    Raises
+    ------
+    ValueError
+    """
+
+    initial: float
+    delay: float
+    forgetting: float
+
+    def __post_init__(self) -> None:
+        check_positive("initial", self.initial)
+        check_not_negative("delay", self.delay)
+        check_positive("forgetting", self.forgetting)
+        if not 0.5 < self.forgetting <= 1.0:
+            raise ValueError(
+                f"forgetting: must be in (0.5, 1], not {self.forgetting!r}: above 1 the steps "
+                "may stop short of the optimum, at 0.5 or below their noise never averages out"
+            )
+
+    def __call__(self, t: Array) -> Array:
+        return self.initial * (t + self.delay) ** -self.forgetting
+
+
+@dataclass(frozen=True)
+class ConstantThenDecay:
+    r"""Constant for ``hold`` steps, then a geometric fall to ``final`` at step ``steps``.
+
+    .. math:: \gamma_t = \gamma_0 (\gamma_1 / \gamma_0)^{p_t}, \qquad
+       p_t = \frac{t - \mathrm{hold}}{\mathrm{steps} - \mathrm{hold}}
+       \text{ cut off to } [0, 1].
+
+    After ``steps`` it stays at ``final``. The stationary variance of the iterates is
+    proportional to gamma, so every factor of 4 in gamma halves their noise; a
+    geometric fall gives each such factor the same number of steps.
+
+    Parameters
+    ----------
+    initial : gamma_0 > 0
+    final : gamma_1 in (0, initial]
+    hold : steps at gamma_0, at least 0
+    steps : the step at which gamma_1 is reached, above ``hold``
+
+    Raises
+    ------
+    ValueError
+    """
+
+    initial: float
+    final: float
+    hold: int
+    steps: int
+
+    def __post_init__(self) -> None:
+        check_positive("initial", self.initial)
+        check_positive("final", self.final)
+        if self.final > self.initial:
+            raise ValueError(
+                f"final: must not exceed initial ({self.initial!r}), but is {self.final!r}"
+            )
+        check_whole("hold", self.hold, least=0)
+        check_whole("steps", self.steps, least=1)
+        if self.hold >= self.steps:
+            raise ValueError(f"hold: must be below steps ({self.steps}), but is {self.hold}")
+
+    def __call__(self, t: Array) -> Array:
+        decayed = (t - self.hold) / (self.steps - self.hold)
+        progress = np.minimum(np.maximum(decayed, 0.0), 1.0)
+        return self.initial * (self.final / self.initial) ** progress

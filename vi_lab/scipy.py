@@ -1,0 +1,22 @@
+"""The active engine's special functions: ``import vi_lab.scipy as sp``.
+
+The companion of :mod:`vi_lab.numpy` for what NumPy lacks. Each engine offers
+exactly these names, with SciPy's meaning and argument order:
+
+``betainc``, ``digamma``, ``erf``, ``expit``, ``gammainc``, ``gammaincc``,
+``gammaln``, ``log_expit``, ``log_ndtr``, ``logit``, ``logsumexp``, ``ndtr``,
+``solve_triangular``, ``xlog1py``, ``xlogy``.
+
+The incomplete gamma and beta functions have derivatives with respect to their
+last argument only. ``solve_triangular(L, b, trans=0)`` takes one lower triangle
+``L`` of shape (D, D) and ``b`` of shape (D,) or (D, K); ``trans=1`` solves with
+``L`` transposed.
+"""
+
+from typing import Any
+
+from vi_lab.engine import namespace
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(namespace().special, name)

@@ -1,0 +1,198 @@
+"""Supports: the sets on which distributions live.
+
+A support says whether a value belongs to it, and over how many trailing axes one
+value extends (its *event*): 0 for a scalar, 1 for a vector, 2 for a matrix. Axes
+before those are *batch* axes, one value for each index. A transform
+(:mod:`vi_lab.transforms`) maps the real line, or R^n, onto a continuous support.
+
+Bounds are numbers or arrays that broadcast against the values; in a model they may
+depend on other latents. Infinity belongs to no support. Equality of vectors and
+matrices (a simplex sums to 1, rows have norm 1) holds to 1e-8, as in Stan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import vi_lab.numpy as np
+from vi_lab.engine import Array
+
+TOLERANCE = 1e-8  # of the equalities; Stan's CONSTRAINT_TOLERANCE
+
+
+class Support(Protocol):
+    """A set of scalars, vectors or matrices."""
+
+    event_ndim: ClassVar[int]
+    is_discrete: ClassVar[bool]
+
+    def contains(self, x: Array) -> Array:
+        """Which values of ``x`` (..., *event) belong to it: booleans (...)."""
+        ...
+
+
+# ------------------------------------------------------------------------- scalars
+
+
+class _Scalar:
+    event_ndim: ClassVar[int] = 0
+    is_discrete: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Real(_Scalar):
+    """The real line."""
+
+    def contains(self, x: Array) -> Array:
+        return np.isfinite(x)
+
+
+@dataclass(frozen=True)
+class Positive(_Scalar):
+    """0 < x."""
+
+    def contains(self, x: Array) -> Array:
+        return (x > 0) & (x < np.inf)
+
+
+@dataclass(frozen=True)
+class NonNegative(_Scalar):
+    """0 <= x: where a density at zero itself is finite, as of an exponential."""
+
+    def contains(self, x: Array) -> Array:
+        return (x >= 0) & (x < np.inf)
+
+
+@dataclass(frozen=True)
+class GreaterThan(_Scalar):
+    """lower < x."""
+
+    lower: Array
+
+    def contains(self, x: Array) -> Array:
+        return (x > self.lower) & (x < np.inf)
+
+
+@dataclass(frozen=True)
+class LessThan(_Scalar):
+    """x < upper."""
+
+    upper: Array
+
+    def contains(self, x: Array) -> Array:
+        return (x < self.upper) & (x > -np.inf)
+
+
+@dataclass(frozen=True)
+class Interval(_Scalar):
+    """lower <= x <= upper, bounds included: data may sit on them."""
+
+    lower: Array
+    upper: Array
+
+    def contains(self, x: Array) -> Array:
+        return (x >= self.lower) & (x <= self.upper)
+
+
+# ------------------------------------------------------------------------- vectors
+
+
+class _Vector:
+    event_ndim: ClassVar[int] = 1
+    is_discrete: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class RealVector(_Vector):
+    """R^K."""
+
+    def contains(self, x: Array) -> Array:
+        return np.all(np.isfinite(x), axis=-1)
+
+
+@dataclass(frozen=True)
+class Simplex(_Vector):
+    """x_k >= 0 with sum 1."""
+
+    def contains(self, x: Array) -> Array:
+        return np.all(x >= 0, axis=-1) & (np.abs(np.sum(x, axis=-1) - 1.0) <= TOLERANCE)
+
+
+@dataclass(frozen=True)
+class Ordered(_Vector):
+    """x_1 < x_2 < ... < x_K."""
+
+    def contains(self, x: Array) -> Array:
+        increasing = np.all(x[..., 1:] > x[..., :-1], axis=-1)
+        return increasing & np.all(np.isfinite(x), axis=-1)
+
+
+@dataclass(frozen=True)
+class PositiveOrdered(_Vector):
+    """0 < x_1 < x_2 < ... < x_K."""
+
+    def contains(self, x: Array) -> Array:
+        return Ordered().contains(x) & (x[..., 0] > 0)
+
+
+# ------------------------------------------------------------------------ matrices
+
+
+class _Matrix:
+    event_ndim: ClassVar[int] = 2
+    is_discrete: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class CovarianceCholesky(_Matrix):
+    """Lower triangles L (K, K) with positive diagonal: L L' is a covariance matrix."""
+
+    def contains(self, x: Array) -> Array:
+        diagonal = np.diagonal(x, axis1=-2, axis2=-1)
+        is_lower = np.all(x == np.tril(x), axis=(-2, -1))
+        return is_lower & np.all(diagonal > 0, axis=-1) & np.all(np.isfinite(x), axis=(-2, -1))
+
+
+@dataclass(frozen=True)
+class CorrelationCholesky(_Matrix):
+    """The same with rows of norm 1: L L' is a correlation matrix."""
+
+    def contains(self, x: Array) -> Array:
+        has_unit_rows = np.all(np.abs(np.sum(x * x, axis=-1) - 1.0) <= TOLERANCE, axis=-1)
+        return CovarianceCholesky().contains(x) & has_unit_rows
+
+
+# ------------------------------------------------------------------------ discrete
+
+
+class _Discrete:
+    event_ndim: ClassVar[int] = 0
+    is_discrete: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Boolean(_Discrete):
+    """0 or 1 (False or True)."""
+
+    def contains(self, x: Array) -> Array:
+        return (x == 0) | (x == 1)
+
+
+@dataclass(frozen=True)
+class IntegerInterval(_Discrete):
+    """Whole numbers lower <= x <= upper, bounds included."""
+
+    lower: Array
+    upper: Array
+
+    def contains(self, x: Array) -> Array:
+        return (x >= self.lower) & (x <= self.upper) & (np.floor(x) == x)
+
+
+@dataclass(frozen=True)
+class NonNegativeInteger(_Discrete):
+    """0, 1, 2, ..."""
+
+    def contains(self, x: Array) -> Array:
+        return (x >= 0) & (x < np.inf) & (np.floor(x) == x)
