@@ -1,0 +1,106 @@
+"""vi_lab: variational inference to read, to run and to build on.
+
+State a model as a program, then fit it:
+
+>>> import vi_lab as vl
+>>> def gaussian(m, x):
+...     mu = m.sample("mu", vl.Normal(0.0, 1.0))
+...     sd = m.sample("sd", vl.HalfNormal(1.0))
+...     m.observe("x", vl.Normal(mu, sd), x)
+>>> model = vl.Model(gaussian, x=[0.2, -1.1, 0.7])
+>>> fit = vl.advi(model, seed=1, progress=False)
+>>> sorted(fit.sample(100, seed=2))
+['mu', 'sd']
+
+Heavy modules (plots, the sampler, the zoo) load when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from vi_lab.advi import advi
+from vi_lab.distributions import (
+    Bernoulli,
+    Beta,
+    Binomial,
+    Categorical,
+    Cauchy,
+    Dirichlet,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    LKJCholesky,
+    Logistic,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+    Truncated,
+    Uniform,
+)
+from vi_lab.engine import use
+from vi_lab.errors import ConvergenceWarning, NonFiniteError
+from vi_lab.families import FullRankGaussian, MeanFieldGaussian
+from vi_lab.fit import Fit
+from vi_lab.model import Model, Target, posterior_predictive, prior_predictive
+from vi_lab.nuts import nuts
+
+if TYPE_CHECKING:
+    from vi_lab import datasets, plots, zoo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bernoulli",
+    "Beta",
+    "Binomial",
+    "Categorical",
+    "Cauchy",
+    "ConvergenceWarning",
+    "Dirichlet",
+    "Exponential",
+    "Fit",
+    "Flat",
+    "FullRankGaussian",
+    "Gamma",
+    "HalfCauchy",
+    "HalfNormal",
+    "InverseGamma",
+    "LKJCholesky",
+    "Laplace",
+    "LogNormal",
+    "Logistic",
+    "MeanFieldGaussian",
+    "Model",
+    "MultivariateNormal",
+    "NonFiniteError",
+    "Normal",
+    "Poisson",
+    "StudentT",
+    "Target",
+    "Truncated",
+    "Uniform",
+    "advi",
+    "datasets",
+    "nuts",
+    "plots",
+    "posterior_predictive",
+    "prior_predictive",
+    "use",
+    "zoo",
+]
+
+_ON_FIRST_USE = ("datasets", "plots", "zoo")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f"vi_lab.{name}")
+    raise AttributeError(f"module 'vi_lab' has no attribute {name!r}")

@@ -21,8 +21,8 @@ An average is a frozen, hashable value with three methods: ``init(params) -> sta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_decay, check_whole
@@ -30,24 +30,33 @@ from vi_lab.engine import Array, Tree
 from vi_lab.trees import tree_map
 
 
-class Average(Protocol):
-    """What every average of iterates has."""
+class Average(ABC):
+    """What every average has: the recursion; a subclass says what the weights are."""
 
     def init(self, params: Tree) -> Tree:
-        """The state at the starting point x_0."""
-        ...
+        """The state at the starting point x_0, ``params``."""
+        return {"t": np.zeros(()), "average": params}
 
     def update(self, params: Tree, state: Tree) -> Tree:
         """The state after the next iterate, ``params``."""
-        ...
+        t = state["t"] + 1.0
+        weight = self._weight(t)
+        # Not a + w (x - a): at w = 1 that is x only up to rounding.
+        keep = 1.0 - weight
+        average = tree_map(lambda a, x: keep * a + weight * x, state["average"], params)
+        return {"t": t, "average": average}
 
     def value(self, state: Tree) -> Tree:
         """The average so far."""
-        ...
+        return state["average"]
+
+    @abstractmethod
+    def _weight(self, t: Array) -> Array:
+        """w_t, of the iterate of step ``t``."""
 
 
 @dataclass(frozen=True)
-class TailAverage:
+class TailAverage(Average):
     """The mean of the iterates from step ``start`` on; until then the last iterate.
 
     Step 0 is the starting point, so ``start=1`` averages all that was computed.
@@ -63,20 +72,13 @@ class TailAverage:
     def __post_init__(self) -> None:
         check_whole("start", self.start, least=0)
 
-    def init(self, params: Tree) -> Tree:
-        return _first(params)
-
-    def update(self, params: Tree, state: Tree) -> Tree:
-        t = state["t"] + 1.0
-        return _blend(state, params, t, 1.0 / np.maximum(1.0, t - self.start + 1.0))
-
-    def value(self, state: Tree) -> Tree:
-        return state["average"]
+    def _weight(self, t: Array) -> Array:
+        return 1.0 / np.maximum(1.0, t - self.start + 1.0)
 
 
 @dataclass(frozen=True)
-class ExponentialAverage:
-    """A mean that forgets: a step back weighs ``decay`` times less; see the module.
+class ExponentialAverage(Average):
+    """A mean that forgets: an iterate one step older weighs ``decay`` times as much.
 
     Its memory is about 1 / (1 - decay) steps.
 
@@ -91,23 +93,5 @@ class ExponentialAverage:
     def __post_init__(self) -> None:
         check_decay("decay", self.decay)
 
-    def init(self, params: Tree) -> Tree:
-        return _first(params)
-
-    def update(self, params: Tree, state: Tree) -> Tree:
-        t = state["t"] + 1.0
-        return _blend(state, params, t, (1.0 - self.decay) / (1.0 - self.decay**t))
-
-    def value(self, state: Tree) -> Tree:
-        return state["average"]
-
-
-def _first(params: Tree) -> Tree:
-    return {"t": np.zeros(()), "average": params}
-
-
-def _blend(state: Tree, params: Tree, t: Array, weight: Array) -> Tree:
-    # Not a + w (x - a): at w = 1 that is x only up to rounding.
-    keep = 1.0 - weight
-    average = tree_map(lambda a, x: keep * a + weight * x, state["average"], params)
-    return {"t": t, "average": average}
+    def _weight(self, t: Array) -> Array:
+        return (1.0 - self.decay) / (1.0 - self.decay**t)

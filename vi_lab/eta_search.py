@@ -8,8 +8,9 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Engine
+from vi_lab.errors import NonFiniteError
 from vi_lab.families import Params
-from vi_lab.loop import NonFiniteError, Problem, run_fit
+from vi_lab.loop import Problem, run_fit
 
 ETAS = (100.0, 10.0, 1.0, 0.1, 0.01)
 TRIAL_STEPS = 50

@@ -47,7 +47,11 @@ class LocationScaleGaussian(ABC):
 
     @abstractmethod
     def scale_solve(self, params: Params, residual: Array) -> Array:
-        """L^-1 residual, for ``residual`` (..., D)."""
+        """L^-1 residual, for ``residual`` (D,) or (S, D)."""
+
+    @abstractmethod
+    def scale_solve_transposed(self, params: Params, eps: Array) -> Array:
+        """L^-T eps, for ``eps`` (D,) or (S, D)."""
 
     @abstractmethod
     def scale_tril(self, params: Params) -> Array:
@@ -63,8 +67,11 @@ class LocationScaleGaussian(ABC):
         return np.sum(params["log_scale"]) + 0.5 * dim * (1.0 + LOG_TWO_PI)
 
     def log_density(self, params: Params, z: Array) -> Array:
-        """log q(z) of shape (...), for ``z`` (..., D)."""
-        eps = self.scale_solve(params, z - params["loc"])
+        """log q(z) of shape (...), for ``z`` (D,) or (S, D)."""
+        return self.log_density_at(params, self.scale_solve(params, z - params["loc"]))
+
+    def log_density_at(self, params: Params, eps: Array) -> Array:
+        """log q(mu + L eps) of shape (...), for ``eps`` (..., D)."""
         dim = np.shape(params["loc"])[0]
         quadratic = -0.5 * np.sum(eps**2, axis=-1)
         return quadratic - np.sum(params["log_scale"]) - 0.5 * dim * LOG_TWO_PI
@@ -93,6 +100,9 @@ class MeanFieldGaussian(LocationScaleGaussian):
     def scale_solve(self, params: Params, residual: Array) -> Array:
         return residual * np.exp(-params["log_scale"])
 
+    def scale_solve_transposed(self, params: Params, eps: Array) -> Array:
+        return self.scale_solve(params, eps)
+
     def scale_tril(self, params: Params) -> Array:
         return np.diag(np.exp(params["log_scale"]))
 
@@ -116,12 +126,18 @@ class FullRankGaussian(LocationScaleGaussian):
 
     def scale_solve(self, params: Params, residual: Array) -> Array:
         standardised = residual * np.exp(-params["log_scale"])
-        unit = np.tril(params["lower"], -1) + onp.eye(np.shape(standardised)[-1])
-        return sp.solve_triangular(unit, standardised.T).T
+        return sp.solve_triangular(self._unit(params), standardised.T).T
+
+    def scale_solve_transposed(self, params: Params, eps: Array) -> Array:
+        solved = sp.solve_triangular(self._unit(params), eps.T, trans=1).T
+        return solved * np.exp(-params["log_scale"])
 
     def scale_tril(self, params: Params) -> Array:
-        unit = np.tril(params["lower"], -1) + onp.eye(np.shape(params["loc"])[0])
-        return np.exp(params["log_scale"])[:, None] * unit
+        return np.exp(params["log_scale"])[:, None] * self._unit(params)
+
+    def _unit(self, params: Params) -> Array:
+        """T, with ones on its diagonal."""
+        return np.tril(params["lower"], -1) + onp.eye(np.shape(params["loc"])[0])
 
 
 FAMILIES: dict[str, LocationScaleGaussian] = {

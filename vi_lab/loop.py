@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab import engine as engines
 from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.errors import NonFiniteError
 from vi_lab.families import LocationScaleGaussian, Params
 from vi_lab.objectives import Estimator
 from vi_lab.progress import progress_bar
@@ -27,10 +27,6 @@ STEPS_PER_BLOCK = 10_000
 
 Callback = Callable[[int, Params, onp.ndarray], Any]
 """``callback(steps_done, params, losses)`` after each block; a true result stops the fit."""
-
-
-class NonFiniteError(ArithmeticError):
-    """The log density or its gradient became infinite or NaN."""
 
 
 @dataclass(frozen=True)

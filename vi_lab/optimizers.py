@@ -36,30 +36,42 @@ the same shapes and dtypes at every step, so that it can be scanned.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_decay, check_not_negative, check_positive, check_whole
+from vi_lab.checks import check_decay, check_positive, check_whole
 from vi_lab.engine import Array, Tree
 from vi_lab.schedules import StepSize, check_step_size, step_size_at
 from vi_lab.trees import tree_map
 
+Memory = dict[str, Tree]
 
-class Optimizer(Protocol):
-    """What every optimiser has."""
+
+class Optimizer(ABC):
+    """What every optimiser has: it counts the steps; a subclass says what else it remembers."""
 
     def init(self, params: Tree) -> Tree:
         """The state before the first step from ``params``."""
-        ...
+        return {"t": np.zeros(()), **self._memory(params)}
 
     def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
         """The increment of the parameters, and the new state."""
-        ...
+        t = state["t"] + 1.0  # a float: integers refuse negative powers
+        increment, memory = self._increment(t, gradient, state)
+        return increment, {**memory, "t": t}
+
+    @abstractmethod
+    def _memory(self, params: Tree) -> Memory:
+        """What is remembered besides t, before the first step."""
+
+    @abstractmethod
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        """The increment of step ``t``, and what is remembered after it."""
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent (Robbins and Monro 1951): d_t = g_t.
 
     Parameters
@@ -76,16 +88,15 @@ class SGD:
     def __post_init__(self) -> None:
         check_step_size("step_size", self.step_size)
 
-    def init(self, params: Tree) -> Tree:  # noqa: ARG002 - no state but the step number
-        return {"t": np.zeros(())}
+    def _memory(self, params: Tree) -> Memory:  # noqa: ARG002 - it remembers nothing
+        return {}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
-        return _descend(self.step_size, t, gradient), {"t": t}
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        return _descend(self.step_size, t, gradient), memory
 
 
 @dataclass(frozen=True)
-class Momentum:
+class Momentum(Optimizer):
     """The heavy ball (Polyak 1964): d_t = v_t = beta v_{t-1} + g_t, v_0 = 0.
 
     A steady gradient g is followed at speed gamma g / (1 - beta).
@@ -107,17 +118,16 @@ class Momentum:
         check_step_size("step_size", self.step_size)
         check_decay("decay", self.decay)
 
-    def init(self, params: Tree) -> Tree:
-        return {"t": np.zeros(()), "v": _zeros(params)}
+    def _memory(self, params: Tree) -> Memory:
+        return {"v": _zeros(params)}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
-        v = tree_map(lambda v, g: self.decay * v + g, state["v"], gradient)
-        return _descend(self.step_size, t, v), {"t": t, "v": v}
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        v = tree_map(lambda v, g: self.decay * v + g, memory["v"], gradient)
+        return _descend(self.step_size, t, v), {"v": v}
 
 
 @dataclass(frozen=True)
-class Adagrad:
+class Adagrad(Optimizer):
     """d_t = g_t / (sqrt(s_t) + epsilon), with s_t the sum of all squared gradients.
 
     Duchi, Hazan and Singer (2011), "Adaptive subgradient methods for online learning
@@ -141,18 +151,17 @@ class Adagrad:
         check_step_size("step_size", self.step_size)
         check_positive("epsilon", self.epsilon)
 
-    def init(self, params: Tree) -> Tree:
-        return {"t": np.zeros(()), "s": _zeros(params)}
+    def _memory(self, params: Tree) -> Memory:
+        return {"s": _zeros(params)}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
-        s = tree_map(lambda s, g: s + g * g, state["s"], gradient)
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        s = tree_map(lambda s, g: s + g * g, memory["s"], gradient)
         d = tree_map(lambda g, s: g / (np.sqrt(s) + self.epsilon), gradient, s)
-        return _descend(self.step_size, t, d), {"t": t, "s": s}
+        return _descend(self.step_size, t, d), {"s": s}
 
 
 @dataclass(frozen=True)
-class WindowedAdagrad:
+class WindowedAdagrad(Optimizer):
     """Adagrad over the last ``window`` gradients: PyMC's default for ADVI.
 
     d_t = g_t / sqrt(s_t + epsilon), with s_t the *sum* of g^2 over the last
@@ -180,12 +189,11 @@ class WindowedAdagrad:
         check_whole("window", self.window, least=1)
         check_positive("epsilon", self.epsilon)
 
-    def init(self, params: Tree) -> Tree:
+    def _memory(self, params: Tree) -> Memory:
         squares = tree_map(lambda x: np.zeros((self.window, *np.shape(x))), params)
-        return {"t": np.zeros(()), "squares": squares}
+        return {"squares": squares}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
 
         def push(squares: Array, g: Array) -> Array:  # a queue: the oldest leaves in front
             return np.concatenate([squares[1:], (g * g)[None]])
@@ -193,13 +201,13 @@ class WindowedAdagrad:
         def scaled(g: Array, squares: Array) -> Array:
             return g / np.sqrt(np.sum(squares, axis=0) + self.epsilon)
 
-        squares = tree_map(push, state["squares"], gradient)
+        squares = tree_map(push, memory["squares"], gradient)
         d = tree_map(scaled, gradient, squares)
-        return _descend(self.step_size, t, d), {"t": t, "squares": squares}
+        return _descend(self.step_size, t, d), {"squares": squares}
 
 
 @dataclass(frozen=True)
-class RMSProp:
+class RMSProp(Optimizer):
     """d_t = g_t / (sqrt(v_t) + epsilon), v_t = beta v_{t-1} + (1 - beta) g_t^2, v_0 = 0.
 
     Tieleman and Hinton (2012), "Neural networks for machine learning", lecture 6.5.
@@ -224,18 +232,17 @@ class RMSProp:
         check_decay("decay", self.decay)
         check_positive("epsilon", self.epsilon)
 
-    def init(self, params: Tree) -> Tree:
-        return {"t": np.zeros(()), "v": _zeros(params)}
+    def _memory(self, params: Tree) -> Memory:
+        return {"v": _zeros(params)}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
-        v = _moving_average(self.decay, state["v"], tree_map(_square, gradient))
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        v = _moving_average(self.decay, memory["v"], tree_map(_square, gradient))
         d = tree_map(lambda g, v: g / (np.sqrt(v) + self.epsilon), gradient, v)
-        return _descend(self.step_size, t, d), {"t": t, "v": v}
+        return _descend(self.step_size, t, d), {"v": v}
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Optimizer):
     r"""Debiased means of the gradient and of its square.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad
@@ -266,29 +273,28 @@ class Adam:
         check_decay("beta2", self.beta2)
         check_positive("epsilon", self.epsilon)
 
-    def init(self, params: Tree) -> Tree:
-        return {"t": np.zeros(()), "m": _zeros(params), "v": _zeros(params)}
+    def _memory(self, params: Tree) -> Memory:
+        return {"m": _zeros(params), "v": _zeros(params)}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        t = state["t"] + 1.0
-        m = _moving_average(self.beta1, state["m"], gradient)
-        v = _moving_average(self.beta2, state["v"], tree_map(_square, gradient))
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
+        m = _moving_average(self.beta1, memory["m"], gradient)
+        v = _moving_average(self.beta2, memory["v"], tree_map(_square, gradient))
         m_mass, v_mass = 1.0 - self.beta1**t, 1.0 - self.beta2**t  # what the weights add up to
 
         def direction(m: Array, v: Array) -> Array:
             return (m / m_mass) / (np.sqrt(v / v_mass) + self.epsilon)
 
-        return _descend(self.step_size, t, tree_map(direction, m, v)), {"t": t, "m": m, "v": v}
+        return _descend(self.step_size, t, tree_map(direction, m, v)), {"m": m, "v": v}
 
 
-# The constants of the ADVI paper, below its equation 11.
+# The constants of the ADVI paper.
 TAU = 1.0
 ALPHA = 0.1
 EXPONENT = -0.5 + 1e-16
 
 
 @dataclass(frozen=True)
-class AdviSequence:
+class AdviSequence(Optimizer):
     r"""The step of the ADVI paper, which Stan uses too.
 
     .. math:: x_t - x_{t-1} = -\eta\, t^{-1/2 + 10^{-16}} \frac{g_t}{\tau + \sqrt{s_t}},
@@ -329,17 +335,16 @@ class AdviSequence:
         if self.eta is not None:
             check_positive("eta", self.eta)
 
-    def init(self, params: Tree) -> Tree:
-        return {"t": np.zeros(()), "s": _zeros(params)}
+    def _memory(self, params: Tree) -> Memory:
+        return {"s": _zeros(params)}
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
+    def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
         if self.eta is None:
             raise ValueError("eta: is None, so there is no step to take; give a positive number")
-        t = state["t"] + 1.0
-        past = tree_map(lambda g, s: np.where(t == 1.0, g * g, s), gradient, state["s"])
+        past = tree_map(lambda g, s: np.where(t == 1.0, g * g, s), gradient, memory["s"])
         s = _moving_average(1.0 - ALPHA, past, tree_map(_square, gradient))
         d = tree_map(self._direction, gradient, past if self.lagged else s)
-        return _descend(self.eta * t**EXPONENT, t, d), {"t": t, "s": s}
+        return _descend(self.eta * t**EXPONENT, t, d), {"s": s}
 
     def _direction(self, g: Array, s: Array) -> Array:
         d = g / (TAU + np.sqrt(s))
@@ -356,7 +361,7 @@ def _descend(step_size: StepSize, t: Array, direction: Tree) -> Tree:
 
 
 def _moving_average(decay: float, average: Tree, new: Tree) -> Tree:
-    """decay * average + (1 - decay) * new."""
+    """Of every leaf: decay * average + (1 - decay) * new."""
     return tree_map(lambda a, x: decay * a + (1.0 - decay) * x, average, new)
 
 

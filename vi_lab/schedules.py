@@ -75,6 +75,7 @@ class RobbinsMonro:
             )
 
     def __call__(self, t: Array) -> Array:
+        """The step size of step ``t``, a number or an array of them."""
         return self.initial * (t + self.delay) ** -self.forgetting
 
 
@@ -120,6 +121,7 @@ class ConstantThenDecay:
             raise ValueError(f"hold: must be below steps ({self.steps}), but is {self.hold}")
 
     def __call__(self, t: Array) -> Array:
+        """The step size of step ``t``, a number or an array of them."""
         decayed = (t - self.hold) / (self.steps - self.hold)
         progress = np.minimum(np.maximum(decayed, 0.0), 1.0)
         return self.initial * (self.final / self.initial) ** progress

@@ -16,6 +16,7 @@ from autograd.core import make_vjp
 from autograd.tracer import getval, isbox
 
 from vi_lab.engine import Array, Tree, running
+from vi_lab.trees import tree_leaves, tree_map
 
 
 class AutogradEngine:
@@ -33,7 +34,7 @@ class AutogradEngine:
     def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
         def run(*args: Tree) -> Tree:
             with running(self):
-                return _map_tree(onp.asarray, function(*args))
+                return tree_map(onp.asarray, function(*args))
 
         return run
 
@@ -101,7 +102,7 @@ class AutogradEngine:
         return changed
 
     def stop_gradient(self, x: Tree) -> Tree:
-        return _map_tree(_value, x)
+        return tree_map(_value, x)
 
 
 def _value(x: Array) -> Array:
@@ -111,29 +112,12 @@ def _value(x: Array) -> Array:
     return x
 
 
-def _map_tree(function: Callable, tree: Tree) -> Tree:
-    if isinstance(tree, dict):
-        return {key: _map_tree(function, value) for key, value in tree.items()}
-    if isinstance(tree, tuple):
-        parts = [_map_tree(function, value) for value in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    return function(tree)
-
-
-def _leaves(tree: Tree) -> list[Array]:
-    if isinstance(tree, dict):
-        tree = tuple(tree.values())
-    if isinstance(tree, tuple):
-        return [leaf for part in tree for leaf in _leaves(part)]
-    return [tree]
-
-
 def _leading_axis(tree: Tree) -> int:
-    return len(_leaves(tree)[0])
+    return len(tree_leaves(tree)[0])
 
 
 def _row(tree: Tree, i: int) -> Tree:
-    return _map_tree(lambda x: x[i], tree)
+    return tree_map(lambda x: x[i], tree)
 
 
 def _collect(rows: list[Tree], size: int) -> Tree:
@@ -145,21 +129,11 @@ def _collect(rows: list[Tree], size: int) -> Tree:
         filled[: len(values)] = values
         return filled
 
-    return _zip_trees(column, rows)
+    return tree_map(column, *rows)
 
 
 def _stack(trees: list[Tree]) -> Tree:
-    return _zip_trees(lambda *rows: autograd.numpy.stack(rows), trees)
-
-
-def _zip_trees(function: Callable, trees: list[Tree]) -> Tree:
-    first = trees[0]
-    if isinstance(first, dict):
-        return {key: _zip_trees(function, [tree[key] for tree in trees]) for key in first}
-    if isinstance(first, tuple):
-        parts = [_zip_trees(function, list(column)) for column in zip(*trees, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    return function(*trees)
+    return tree_map(lambda *rows: autograd.numpy.stack(rows), *trees)
 
 
 ENGINE = AutogradEngine()

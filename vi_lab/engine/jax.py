@@ -115,12 +115,20 @@ def _special() -> SimpleNamespace:
     from jax.scipy import special
     from jax.scipy.linalg import solve_triangular
 
+    def x_log(log: Callable, shift: float) -> Callable:
+        # JAX's own are right, but their derivative at x = y = 0 is NaN.
+        def function(x: Array, y: Array) -> Array:
+            return jnp.where(x == 0, 0.0, x * log(jnp.where(x == 0, 1.0 - shift, y)))
+
+        return function
+
     names = (
-        "betainc digamma erf expit gammainc gammaincc gammaln "
-        "log_ndtr logit logsumexp ndtr xlog1py xlogy"
+        "betainc digamma erf expit gammainc gammaincc gammaln log_ndtr logit logsumexp ndtr"
     )
     return SimpleNamespace(
         **{name: getattr(special, name) for name in names.split()},
+        xlogy=x_log(jnp.log, 0.0),
+        xlog1py=x_log(jnp.log1p, 1.0),
         log_expit=jax.nn.log_sigmoid,
         solve_triangular=lambda lower, b, trans=0: solve_triangular(
             lower, b, trans=trans, lower=True

@@ -22,15 +22,17 @@ each question, all with these four methods:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array
-from vi_lab.transforms import to_support
+from vi_lab.transforms import Identity, to_support
 
 
 class Handler(Protocol):
@@ -84,15 +86,16 @@ class Unconstrained:
 
     @property
     def log_density(self) -> Array:
-        return sum(self.terms.values())
+        return reduce(operator.add, self.terms.values())
 
     def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
         z = self._latents[name].of(self._z)
         transform = to_support(distribution.support)
         value = transform.forward(z)
-        self.terms[name] = total(distribution.log_prob_in_support(value)) + total(
-            transform.log_abs_det_jacobian(z)
-        )
+        term = total(distribution.log_prob_in_support(value))
+        if not isinstance(transform, Identity):  # whose log-Jacobian is 0
+            term = term + total(transform.log_abs_det_jacobian(z))
+        self.terms[name] = term
         return value
 
     def observe(self, name: str, distribution: Any, value: Array) -> None:

@@ -1,0 +1,103 @@
+# `make help` says what there is to do. Each command works from a fresh clone, by itself.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+STRICT := _build/strict
+ENGINES := autograd jax
+
+# Which chapters `make notebooks` runs: make notebooks CHAPTERS=book/chapters/09_advi_gaussian.md
+CHAPTERS ?=
+
+# The tests run in two processes, a test file (or a chapter) each at a time; were BLAS to start
+# threads in both, they would only wait for each other.
+PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ------------------------------------------------------------------ the two commands
+
+.PHONY: book
+book: $(INSTALLED) ## install everything, build the book, print where it is
+	$(BIN)/jupyter-book build --quiet .
+	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+
+.PHONY: test
+test: lint types unit stale chapters strict-book links ## install everything, check everything
+	@echo "Everything was checked, and holds."
+
+# ------------------------------------------------------------------- what `test` does
+
+.PHONY: lint
+lint: $(INSTALLED) ## style: ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(INSTALLED) ## types: mypy
+	$(BIN)/mypy
+
+.PHONY: unit
+unit: $(INSTALLED) ## unit tests, on both engines
+	MPLBACKEND=agg $(PYTEST)
+
+.PHONY: stale
+stale: $(INSTALLED) ## is every notebook in step with its source?
+	$(BIN)/python book/tools/notebooks.py --check
+
+.PHONY: chapters $(ENGINES:%=chapters-%)
+chapters: $(ENGINES:%=chapters-%) ## run every chapter on both engines; does it show what it showed?
+$(ENGINES:%=chapters-%): chapters-%: $(INSTALLED)
+	VI_LAB_ENGINE=$* $(PYTEST) book/chapters
+
+# --all, or a second build would not repeat the warnings of the first, and pass.
+.PHONY: strict-book
+strict-book: $(INSTALLED) ## the book again, every warning an error
+	$(BIN)/jupyter-book build --quiet --all -W -n --keep-going --path-output $(STRICT) .
+
+.PHONY: links
+links: $(INSTALLED) ## do all links of that build lead somewhere?
+	$(BIN)/python book/tools/links.py $(STRICT)/_build/html
+
+# --------------------------------------------------------------------------- the rest
+
+.PHONY: notebooks
+notebooks: $(INSTALLED) ## run the chapters, and store the notebooks that the book shows
+	$(BIN)/python book/tools/notebooks.py $(CHAPTERS)
+
+.PHONY: bench
+bench: $(VENV)/.bench ## time the library beside its peers
+	$(BIN)/python -m benchmarks
+
+.PHONY: format
+format: $(INSTALLED) ## put the code into the shape that `make lint` asks for
+	$(BIN)/ruff check --fix --extend-exclude "*.ipynb" .
+	$(BIN)/ruff format .
+
+.PHONY: clean
+clean: ## remove what was built; `make distclean` removes the environment too
+	rm -rf _build build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean
+	rm -rf $(VENV)
+
+# ------------------------------------------------------------------- the environment
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	    "vi_lab needs Python 3.11 or later: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[jax,book,dev]'
+	@touch $@
+
+$(VENV)/.bench: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@

@@ -1,0 +1,266 @@
+r"""What every distribution is: a log density on a support, and draws from it.
+
+A distribution is a frozen record of its parameters. With ``batch`` the shape to
+which these broadcast and ``event`` the shape of one value (``()`` for scalars),
+
+* ``log_prob(x)`` takes ``x`` of shape (..., *batch, *event), or any that broadcasts
+  against it, and returns the log density, (..., *batch), minus infinity outside the
+  support;
+* ``log_prob_in_support(x)`` is the bare formula, for values known to be inside: those
+  of a latent, which come out of a transform onto the support;
+* ``sample(rng, shape)`` returns a NumPy array of shape (*shape, *batch, *event).
+
+**Outside the support** a formula may be undefined (the log of a negative number), and
+automatic differentiation multiplies the derivative there, NaN, by zero, which is
+NaN. So :meth:`Distribution.log_prob` selects twice: first a harmless value in place of
+each one outside, then minus infinity in place of what the formula made of it. When
+every value is inside and this can be seen (plain numbers), nothing is selected and
+nothing is added to the tape.
+
+**Parameters** may be numbers, arrays, or an engine's tracers. Constants are checked when
+the record is made; the value of a tracer cannot be known.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as onp
+
+import vi_lab.numpy as np
+from vi_lab import supports
+from vi_lab.engine import Array
+from vi_lab.supports import Support
+
+Shape = int | tuple[int, ...]
+
+NUMBERS = (float, int)  # a tuple: `isinstance` is three times slower on `float | int`
+CONSTANTS = (float, int, onp.generic)
+
+# Densities that are defined on the whole space need no check of their argument.
+EVERYWHERE = (supports.Real, supports.RealVector)
+
+
+class Rule(NamedTuple):
+    """What a constant parameter must satisfy, entry by entry."""
+
+    text: str
+    holds: Callable[[Any], Any]
+
+
+FINITE = Rule("finite", lambda v: (v > -math.inf) & (v < math.inf))
+POSITIVE = Rule("positive and finite", lambda v: (v > 0) & (v < math.inf))
+NON_NEGATIVE = Rule("zero or positive, and finite", lambda v: (v >= 0) & (v < math.inf))
+PROBABILITY = Rule("between 0 and 1", lambda v: (v >= 0) & (v <= 1))
+COUNT = Rule("a whole number, zero or positive", lambda v: (v >= 0) & (v < math.inf) & (v % 1 == 0))
+NOT_NAN = Rule("a number (infinity included), not NaN", lambda v: v == v)  # noqa: PLR0124
+
+
+def is_constant(x: Array) -> bool:
+    """Whether ``x`` is a plain number or NumPy array, whose value may be looked at.
+
+    An engine's tracers are not; nor are arrays of a subclass, such as those with
+    which a model finds out whether its program branches on values.
+    """
+    return isinstance(x, CONSTANTS) or type(x) is onp.ndarray
+
+
+def as_array(x: Any) -> Array:
+    """``x``, with a list or tuple made into an array: of constants, or of tracers."""
+    if not isinstance(x, list | tuple):
+        return x
+    try:
+        return onp.asarray(x, dtype=float)
+    except (TypeError, ValueError):
+        return np.array(x)
+
+
+def every(condition: Any) -> bool:
+    """Whether a constant condition holds in every entry; quick for a bool."""
+    return condition if isinstance(condition, bool) else bool(onp.all(condition))
+
+
+def check(distribution: Any, name: str, rule: Rule) -> None:
+    """Refuse a constant parameter that breaks ``rule``; a list becomes an array.
+
+    Raises
+    ------
+    ValueError
+        naming the parameter, the rule and the first entry that breaks it.
+    """
+    value = getattr(distribution, name)
+    # Most parameters are good plain numbers, and records are made at each step.
+    if isinstance(value, NUMBERS) and rule.holds(value):
+        return
+    value = as_array(value)
+    if not is_constant(value):
+        if value is None or isinstance(value, str):
+            raise ValueError(f"{_names(distribution, name)} must be a number, not {value!r}")
+    elif not (good := onp.asarray(rule.holds(value))).all():
+        first = onp.asarray(value)[~good].flat[0]
+        raise ValueError(
+            f"{_names(distribution, name)} must be {rule.text}, but {good.size - good.sum()} of "
+            f"{good.size} values break this, the first of them {first}; "
+            "correct the value passed as this argument"
+        )
+    object.__setattr__(distribution, name, value)
+
+
+def check_one_of(distribution: Any, rules: Mapping[str, Rule]) -> str:
+    """The name of the one parameter among ``rules`` that is given; it is checked.
+
+    Raises
+    ------
+    ValueError
+        if none of them is given, or more than one.
+    """
+    given = [name for name in rules if getattr(distribution, name) is not None]
+    if len(given) != 1:
+        names = " or ".join(f"{name}=" for name in rules)
+        raise ValueError(
+            f"{type(distribution).__name__}: give exactly one of {names}, "
+            f"not {' and '.join(given) or 'none'}"
+        )
+    check(distribution, given[0], rules[given[0]])
+    return given[0]
+
+
+def _names(distribution: Any, name: str) -> str:
+    return f"{name}: {type(distribution).__name__}'s {name}"
+
+
+class Distribution(ABC):
+    """A probability distribution; see the module's docstring for shapes."""
+
+    constraints: ClassVar[Mapping[str, Rule]] = {}
+
+    def __post_init__(self) -> None:
+        for name, rule in self.constraints.items():
+            check(self, name, rule)
+
+    @property
+    @abstractmethod
+    def support(self) -> Support:
+        """The set on which the density is defined."""
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:
+        """The shape of one value: () for a scalar."""
+        return ()
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The shape to which the parameters broadcast."""
+        return self._broadcast({name: onp.shape(getattr(self, name)) for name in self.constraints})
+
+    @abstractmethod
+    def log_prob_in_support(self, x: Array) -> Array:
+        """The log density at ``x``, which must lie in the support: this is not checked."""
+
+    @abstractmethod
+    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+        """Independent draws, a NumPy array of shape (*shape, *batch_shape, *event_shape)."""
+
+    def log_prob(self, x: Any) -> Array:
+        """The log density (of counts: the log probability) at ``x``; -inf outside the support."""
+        x = as_array(x)
+        support = self.support
+        if isinstance(support, EVERYWHERE):
+            return self.log_prob_in_support(x)
+        inside = support.contains(x)
+        if is_constant(inside) and every(inside):
+            return self.log_prob_in_support(x)
+        event = (1,) * support.event_ndim
+        selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
+        safe = np.where(selects, x, interior(support, onp.shape(x)))
+        return np.where(inside, self.log_prob_in_support(safe), -np.inf)
+
+    def _size(self, shape: Shape) -> tuple[int, ...]:
+        """(*shape, *batch_shape), the size of a block of scalar draws."""
+        return ((shape,) if isinstance(shape, int) else tuple(shape)) + self.batch_shape
+
+    def _broadcast(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        try:
+            return onp.broadcast_shapes(*shapes.values())
+        except ValueError:
+            listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(
+                f"{type(self).__name__}: the shapes of {listed} do not broadcast; "
+                "make them equal, or of length 1 where they differ"
+            ) from None
+
+
+class Continuous(Distribution):
+    r"""A distribution of one real number that can be cut off: see `Truncated`.
+
+    It knows its distribution function :math:`F(x) = \Pr(X \le x)` and its survival
+    function :math:`S = 1 - F` in logarithms, each accurate in its own tail, and the
+    inverses of both, which take logarithms too: a tail of :math:`e^{-1000}` is no
+    special case.
+    """
+
+    @abstractmethod
+    def log_cdf(self, x: Array) -> Array:
+        """Give log F(x), for ``x`` in the support."""
+
+    @abstractmethod
+    def log_survival(self, x: Array) -> Array:
+        """Give log S(x), for ``x`` in the support."""
+
+    @abstractmethod
+    def inverse_log_cdf(self, log_p: onp.ndarray) -> onp.ndarray:
+        """The x with log F(x) = ``log_p``; plain NumPy."""
+
+    @abstractmethod
+    def inverse_log_survival(self, log_q: onp.ndarray) -> onp.ndarray:
+        """The x with log S(x) = ``log_q``; plain NumPy."""
+
+    def _needs_constant(self, *names: str) -> None:
+        """Refuse a traced shape parameter where no derivative with respect to it exists."""
+        for name in names:
+            if not is_constant(getattr(self, name)):
+                raise NotImplementedError(
+                    f"{name}: the distribution function of {type(self).__name__} has no "
+                    f"derivative with respect to {name}, so a truncated one needs a constant "
+                    "there: write a number (or a plain array) in place of a latent or of data"
+                )
+
+
+def interior(support: Support, shape: tuple[int, ...]) -> Array:
+    """A value inside ``support``, far from its boundary, that broadcasts to ``shape``."""
+    point: Array
+    match support:
+        case supports.GreaterThan(lower):
+            point = lower + 1.0
+        case supports.LessThan(upper):
+            point = upper - 1.0
+        case supports.Interval(lower, upper):
+            point = 0.5 * (lower + upper)
+        case supports.IntegerInterval(lower, _):
+            point = lower
+        case supports.Boolean() | supports.NonNegativeInteger() | supports.Real():
+            point = 0.0
+        case supports.Positive() | supports.NonNegative():
+            point = 1.0
+        case supports.Simplex():
+            point = onp.full(shape[-1:], 1.0 / shape[-1])
+        case supports.Ordered() | supports.PositiveOrdered() | supports.RealVector():
+            point = onp.arange(1.0, shape[-1] + 1.0)
+        case supports.CovarianceCholesky() | supports.CorrelationCholesky():
+            point = onp.eye(shape[-1])
+        case _:
+            raise TypeError(f"support: {support!r} is none of those in vi_lab.supports")
+    return point
+
+
+def safe_log(p: Array) -> Array:
+    """The log of a probability that may underflow: -inf at 0, with derivative 0 there."""
+    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), -np.inf)
+
+
+def centred(x: Array, loc: Array) -> Array:
+    """The difference x - loc; no operation on the tape where ``loc`` is plainly 0."""
+    return x if isinstance(loc, NUMBERS) and loc == 0 else x - loc
