@@ -32,27 +32,18 @@ ROOT = Path(__file__).parents[1]
 class Row:
     """One comparison.
 
-    ``prepare`` returns our measurement and theirs (None if ours stands alone); the
-    target is for the ratio of the two, or for ours alone.
+    ``prepare(model)`` returns our measurement and theirs; theirs is None where ours
+    stands alone. The target is for the ratio of the two, or for ours alone. ``needs``
+    names the packages beyond the library's own.
     """
 
     key: str
-    what: str
+    ours: str
     theirs: str
     unit: str
     target: Target
     needs: tuple[str, ...]
     prepare: Callable[[Any], tuple[Measure, Measure | None]]
-
-
-def rate(call: Callable[[], Any], amount: int) -> Measure:
-    """A measurement of ``amount`` a second of wall time; ``call`` is made once to warm up."""
-    call()
-
-    def measure() -> float:
-        return amount / seconds(call)
-
-    return measure
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -62,35 +53,147 @@ def seconds(call: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def advi_against_bare_scan(model: Any) -> tuple[Measure, Measure]:
-    from benchmarks import bare  # needs JAX
+def rate(call: Callable[[], Any], amount: int) -> Measure:
+    """A measurement of ``amount`` a second of wall time; ``call`` is made once to warm up."""
+    call()
+    return lambda: amount / seconds(call)
 
-    noise = np.random.default_rng(1).standard_normal((STEPS, 2))
-    return _advi_on_jax(model), rate(bare.prepare(noise, model.data["x"]), STEPS)
+
+def advi_against_bare_scan(model: Any) -> tuple[Measure, Measure]:
+    from benchmarks import bare  # imports JAX
+
+    noise = np.random.default_rng(1).standard_normal((STEPS, model.dim))
+    return advi_on_jax(model), rate(bare.prepare(noise, model.data["x"]), STEPS)
 
 
 def advi_against_blackjax(model: Any) -> tuple[Measure, Measure]:
-    from benchmarks import peers  # needs the extra `bench`
+    from benchmarks import peers  # imports BlackJAX
 
-    return _advi_on_jax(model), rate(peers.meanfield(model.data["x"], STEPS), STEPS)
+    return advi_on_jax(model), rate(peers.meanfield(model.data["x"], STEPS), STEPS)
 
 
-def _advi_on_jax(model: Any) -> Measure:
+def advi_on_jax(model: Any) -> Measure:
     return rate(lambda: vl.advi(model, steps=STEPS, engine="jax", progress=False), STEPS)
 
 
-def cold_processes(model: Any) -> tuple[Measure, Measure]:
-    folder = tempfile.TemporaryDirectory()  # lives as long as the measurements that use it
+def cold_against_blackjax(model: Any) -> tuple[Measure, Measure]:
+    """CPU seconds, user and system: on a busy machine wall time says little."""
+    folder = tempfile.TemporaryDirectory()
     data = Path(folder.name) / "x.npy"
     np.save(data, model.data["x"])
 
-    def cpu_seconds(module: str) -> Measure:
-        def measure() -> float:
-            before = os.times()
-            fresh(folder.name, "-m", module, str(data))
-            after = os.times()
-            return sum(after[2:4]) - sum(before[2:4])  # user and system, of children
+    def cpu_seconds(module: str) -> float:
+        before = os.times()
+        fresh_process("-m", module, str(data))
+        after = os.times()
+        user = after.children_user - before.children_user
+        return user + after.children_system - before.children_system
 
-        return measure
+    # The folder is deleted with the last function that refers to it.
+    return (
+        lambda folder=folder: cpu_seconds("benchmarks.cold_vi_lab"),
+        lambda folder=folder: cpu_seconds("benchmarks.cold_blackjax"),
+    )
 
-    return cpu_seconds("benchmarks.cold_vi_lab"), cpu_seconds("benchmarks.cold_blackjax")
+
+def nuts_against_blackjax(model: Any) -> tuple[Measure, Measure]:
+    from benchmarks import peers  # imports BlackJAX
+
+    settings = {"chains": CHAINS, "tune": TUNE, "draws": DRAWS}
+    ours = lambda: vl.nuts(model, seed=3, engine="jax", progress=False, **settings)  # noqa: E731
+    theirs = peers.nuts(model.data["x"], **settings)
+    return rate(ours, CHAINS * DRAWS), rate(theirs, CHAINS * DRAWS)
+
+
+def advi_on_autograd(model: Any) -> tuple[Measure, None]:
+    def fit() -> Any:
+        return vl.advi(model, steps=AUTOGRAD_STEPS, engine="autograd", progress=False)
+
+    return rate(fit, AUTOGRAD_STEPS), None
+
+
+def deterministic_on_autograd(model: Any) -> tuple[Measure, None]:
+    def fit() -> Any:
+        return vl.advi(model, method="deterministic", engine="autograd", progress=False)
+
+    return lambda: seconds(fit), None
+
+
+def import_time(model: Any) -> tuple[Measure, None]:  # noqa: ARG001 - as the other rows
+    program = "from time import perf_counter as t; a = t(); import vi_lab; print(t() - a)"
+    return lambda: float(fresh_process("-c", program)), None
+
+
+def fresh_process(*arguments: str) -> str:
+    """What a new Python prints; CalledProcessError, with its own message shown, if it fails."""
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return done.stdout
+
+
+ROWS = (
+    Row(
+        "a",
+        "ADVI on JAX, compiled, 50,000 steps",
+        "bare lax.scan",
+        "steps/s",
+        Target(0.6),
+        ("jax",),
+        advi_against_bare_scan,
+    ),
+    Row(
+        "b",
+        "ADVI on JAX, compiled, 50,000 steps",
+        "BlackJAX meanfield_vi",
+        "steps/s",
+        Target(3.0),
+        ("jax", "blackjax"),
+        advi_against_blackjax,
+    ),
+    Row(
+        "c",
+        "cold process, import to summary",
+        "BlackJAX, the same",
+        "CPU s",
+        Target(0.5, at_most=True),
+        ("jax", "blackjax"),
+        cold_against_blackjax,
+    ),
+    Row(
+        "d",
+        "NUTS on JAX, compiled, 2 x 10,000",
+        "BlackJAX nuts",
+        "draws/s",
+        Target(1.0),
+        ("jax", "blackjax"),
+        nuts_against_blackjax,
+    ),
+    Row(
+        "e",
+        "ADVI on autograd",
+        "",
+        "steps/s",
+        Target(1_000.0),
+        (),
+        advi_on_autograd,
+    ),
+    Row(
+        "f",
+        "deterministic ADVI on autograd",
+        "",
+        "s",
+        Target(2.0, at_most=True),
+        (),
+        deterministic_on_autograd,
+    ),
+    Row(
+        "g",
+        "import vi_lab, fresh process",
+        "",
+        "s",
+        Target(0.5, at_most=True),
+        (),
+        import_time,
+    ),
+)

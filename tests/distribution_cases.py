@@ -10,7 +10,6 @@ import numpy as onp
 from scipy import stats
 
 import vi_lab.numpy as np
-import vi_lab.scipy as sp
 from vi_lab.distributions import (
     Bernoulli,
     Beta,
@@ -42,7 +41,8 @@ class Case:
     """A distribution, its SciPy twin, and where to compare the two.
 
     ``inside`` are values inside the support, ``edge`` values on its boundary or outside.
-    The parameters in ``fixed`` are neither differentiated nor made into a batch.
+    The parameters in ``fixed`` are neither differentiated nor made into a batch, those in
+    ``unbatched`` not made into a batch.
     """
 
     name: str
@@ -52,6 +52,10 @@ class Case:
     inside: Any
     edge: Any
     fixed: tuple[str, ...] = ()
+    unbatched: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return self.name
 
     @property
     def discrete(self) -> bool:
@@ -62,22 +66,36 @@ class Case:
         return onp.ndim(self.inside) - 1
 
     @property
-    def free(self) -> tuple[str, ...]:
-        return tuple(name for name in self.parameters if name not in self.fixed)
+    def free(self) -> dict[str, Any]:
+        """The parameters to be differentiated."""
+        return {k: v for k, v in self.parameters.items() if k not in self.fixed}
+
+    @property
+    def scalable(self) -> tuple[str, ...]:
+        """The parameters that may be scaled, and so made into a batch."""
+        return tuple(k for k in self.parameters if k not in self.fixed + self.unbatched)
 
     def build(self, factor: Any = 1.0) -> Any:
+        """Our distribution, its scalable parameters times ``factor``: one, or one a row."""
         return self.make(**self.scaled(factor))
 
-    def scaled(self, factor: Any) -> dict[str, Any]:
-        """The parameters, the free ones times ``factor``: a number, or one of each batch row."""
+    def rebuild(self, free: Mapping[str, Any]) -> Any:
+        """Our distribution with other (traced) values of its free parameters."""
+        return self.make(**{**self.parameters, **free})
 
+    def scaled(self, factor: Any) -> dict[str, Any]:
         rows = onp.ndim(factor)  # of a batch, in front of each parameter's own axes
         return {
-            name: value
-            if name in self.fixed
-            else (onp.multiply.outer(factor, value) if rows else factor * value)
+            name: (onp.multiply.outer(factor, value) if rows else factor * value)
+            if name in self.scalable
+            else value
             for name, value in self.parameters.items()
         }
+
+    @property
+    def outside(self) -> Any:
+        """The points of ``edge`` that are not in the support."""
+        return self.edge[~self.build().support.contains(self.edge)]
 
     def log_prob(self, x: Any, factor: float = 1.0) -> Any:
         """SciPy's answer."""
@@ -420,6 +438,7 @@ VECTOR = (
         lambda loc, raw: RowWise(stats.multivariate_normal(loc, covariance(raw))),
         VECTORS,
         onp.zeros((0, 3)),
+        unbatched=("raw",),
     ),
     Case(
         "MultivariateNormal covariance",
@@ -428,6 +447,7 @@ VECTOR = (
         lambda loc, raw: RowWise(stats.multivariate_normal(loc, covariance(raw))),
         VECTORS,
         onp.zeros((0, 3)),
+        unbatched=("raw",),
     ),
 )
 

@@ -13,7 +13,11 @@ from vi_lab.averaging import TailAverage
 from vi_lab.deterministic import balanced_draws
 from vi_lab.optimizers import SGD, Adam, AdviSequence, WindowedAdagrad
 
-N, MEAN, SD = 100, 0.1363257, 0.9810319  # the notebook's data, through which alone the model sees them
+N, MEAN, SD = (
+    100,
+    0.1363257,
+    0.9810319,
+)  # the notebook's data, through which alone the model sees them
 SECOND_MOMENT = SD**2 + MEAN**2
 
 
@@ -143,7 +147,7 @@ def test_the_advi_sequence_searches_its_eta():
     _, s, _, b, _ = best_q()
     onp.testing.assert_allclose(sds(searched), [s, b], rtol=0.1)
     tiny = vl.advi(MODEL, steps=300, optimizer=AdviSequence(eta=1e-6), seed=1, progress=False)
-    assert tiny.losses[-50:].mean() > searched.losses[-50:].mean() + 10
+    assert tiny.losses[-50:].mean() > searched.losses[-50:].mean() + 0.5
 
 
 # ------------------------------------------------------------------- deterministic
@@ -223,11 +227,12 @@ def test_more_draws_a_step_make_less_noise():
 
 
 def test_callback_sees_the_fit_and_may_stop_it(monkeypatch):
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 50)
+    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 10)
     seen = []
     fit = short(callback=lambda step, params, losses: seen.append((step, losses.size)) or step > 60)
-    assert seen == [(50, 50), (100, 100)]
-    assert len(fit.losses) == 100
+    assert [step for step, _ in seen] == sorted({step for step, _ in seen})
+    assert all(step == size for step, size in seen)
+    assert seen[-2][0] <= 60 < seen[-1][0] == len(fit.losses) <= 70
     assert not fit.interrupted
 
 
@@ -235,13 +240,13 @@ def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
     monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 50)
 
     def interrupt(step, params, losses):
-        if step == 100:
+        if step >= 100:
             raise KeyboardInterrupt
 
     fit = short(callback=interrupt)
     assert fit.interrupted
-    assert len(fit.losses) == 100
-    assert (fit.losses == short().losses[:100]).all()
+    assert 100 <= len(fit.losses) < 150
+    assert (fit.losses == short().losses[: len(fit.losses)]).all()
     assert "interrupted" in repr(fit)
     assert fit.sample(3, seed=0)["mu"].shape == (3,)
 
@@ -272,8 +277,8 @@ def test_progress_goes_to_standard_error(capsys):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"steps": 0}, "steps: must be a positive integer"),
-        ({"draws": 0}, "draws: must be a positive integer"),
+        ({"steps": 0}, "steps: must be a whole number, 1"),
+        ({"draws": 0}, "draws: must be a whole number, 1"),
         ({"family": "banana"}, "family: 'banana' is none of"),
         ({"method": "magic"}, "method: 'magic' is none of"),
         ({"estimator": "magic"}, "estimator: 'magic' is none of"),
@@ -306,7 +311,7 @@ def test_a_bad_gradient_names_latent_and_step(engine):
     def program(m):
         m.sample("good", vl.Normal(0.0, 1.0))
         bad = m.sample("bad", vl.Normal(0.0, 1.0))
-        m.factor("pole", 1e3 * np.sqrt(1.0 - bad))  # pulls below 1, then pushes past it
+        m.factor("edge", -1e3 * np.sqrt(1.0 - bad))  # pulls towards 1, and past it
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's sqrt of a negative number

@@ -211,6 +211,7 @@ def test_triangular_solve_and_its_gradients(engine, trans, columns):
     onp.testing.assert_allclose(solution, onp.linalg.solve(matrix, b), rtol=1e-12)
     onp.testing.assert_allclose(in_b, onp.linalg.solve(matrix.T, weight), rtol=1e-12)
     for i, j in [(0, 0), (2, 1), (2, 0), (0, 2)]:
+
         def moved(t, i=i, j=j):
             changed = lower.copy()
             changed[i, j] += t

@@ -26,6 +26,7 @@ CHANGED = {
     "a number more": ("1.5", "1.5 1.5"),
     "a word": ("mean 1.5", "sd 1.5"),
     "a digit in a name": ("x1 = 1.5", "x2 = 1.5"),
+    "a name that looks like a float": ("v1.00001", "v1.00002"),
     "NaN": ("1.5", "nan"),
 }
 

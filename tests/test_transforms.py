@@ -1,6 +1,5 @@
 """Transforms: one table of cases drives nearly every test, on both engines and on NumPy."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +43,7 @@ def _below(offset: int) -> Callable[[Any], Any]:
 class Case:
     """A transform, the set it reaches, and the shape of one z.
 
-    ``free(x)`` are the coordinates of x in which its Jacobian is taken, and
-    ``masses`` the exact integral of a density on the support, ``log_density(free)``.
+    ``free(x)`` are the coordinates of x in which its Jacobian is taken.
     """
 
     name: str
@@ -96,13 +94,13 @@ CASES = [
     Case("chain of scalars", Chain((Softplus(), UpperBound(1.0))), supports.LessThan(1.0), ()),
     Case(
         "chain to vectors",
-        Chain((Softplus(), LowerBound(1.0), PositiveOrderedTransform())),
+        Chain((Softplus(), PositiveOrderedTransform())),
         supports.PositiveOrdered(),
         (3,),
     ),
     Case(
         "chain of vectors",
-        Chain((OrderedTransform(), UpperBound(3.0), StickBreaking())),
+        Chain((IntervalTransform(-2.0, 2.0), OrderedTransform(), StickBreaking())),
         supports.Simplex(),
         (3,),
         lambda x: x[..., :-1],
@@ -115,11 +113,6 @@ SCALARS = [case for case in CASES if case.shape == ()]
 
 def _points(case: Case, count: int, scale: float = 1.5) -> np.ndarray:
     return np.random.default_rng(8).normal(scale=scale, size=(count, *case.shape))
-
-
-def _on(engine: Any, function: Callable, z: np.ndarray) -> np.ndarray:
-    """``function(z)`` run by ``engine``; without one, in plain NumPy."""
-    return np.asarray(function(z) if engine is None else engine.compile(function)(z))
 
 
 # ---------------------------------------------------------------------- the bijection
@@ -141,11 +134,14 @@ def test_forward_lands_in_the_support(case):
 
 @each_case
 def test_engines_agree_with_numpy(case, engine):
+    def evaluate(z: Any, x: Any) -> tuple:
+        transform = case.transform
+        return transform.forward(z), transform.log_abs_det_jacobian(z), transform.inverse(x)
+
     z = _points(case, 4)
-    for function in (case.transform.forward, case.transform.log_abs_det_jacobian):
-        np.testing.assert_allclose(_on(engine, function, z), function(z), rtol=1e-13, atol=1e-14)
     x = case.transform.forward(z)
-    np.testing.assert_allclose(_on(engine, case.transform.inverse, x), z, rtol=1e-10, atol=1e-10)
+    for actual, expected in zip(engine.compile(evaluate)(z, x), evaluate(z, x), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-12)
 
 
 @each_case
@@ -251,43 +247,46 @@ def _one(x: np.ndarray) -> np.ndarray:
     return np.zeros(x.shape[:-1])
 
 
-# transform, order of z, log f on the free coordinates, the integral of f over the support
+# transform, its z's grid (from, to, step) on each of ... axes, log f on the free
+# coordinates, and the integral of f over the support
+LINE, PLANE, SPACE = (-20.0, 20.0, 0.05), (-20.0, 20.0, 0.2), (-12.0, 12.0, 0.4)
 MEASURES = [
-    (Exp(), 1, _exponential, 1.0),
-    (Softplus(), 1, _exponential, 1.0),
-    (LowerBound(-1.5), 1, _exponential, np.exp(1.5)),
-    (UpperBound(2.0), 1, lambda x: _exponential(-x), np.exp(2.0)),
-    (IntervalTransform(-0.3, 2.1), 1, _one, 2.4),
-    (OrderedTransform(), 2, _normal, 1 / 2),  # one of the two orders
-    (PositiveOrderedTransform(), 2, _exponential, 1 / 2),
-    (StickBreaking(), 2, _one, 1 / 2),  # the triangle x_1 + x_2 < 1
-    (CorrelationCholeskyTransform(), 3, _one, 2.0 * np.pi),  # an interval times a disc
-    (CovarianceCholeskyTransform(), 3, _normal, 1 / 4),  # two half-lines and a line
+    (Exp(), LINE, 1, _exponential, 1.0),
+    (Softplus(), LINE, 1, _exponential, 1.0),
+    (LowerBound(-1.5), LINE, 1, _exponential, np.exp(1.5)),
+    (UpperBound(2.0), LINE, 1, lambda x: _exponential(-x), np.exp(2.0)),
+    (IntervalTransform(-0.3, 2.1), LINE, 1, _one, 2.4),
+    (OrderedTransform(), PLANE, 2, _normal, 1 / 2),  # one of the two orders
+    (PositiveOrderedTransform(), PLANE, 2, _exponential, 1 / 2),
+    (StickBreaking(), PLANE, 2, _one, 1 / 2),  # the triangle x_1 + x_2 < 1
+    (CorrelationCholeskyTransform(), SPACE, 3, _one, 2.0 * np.pi),  # an interval times a disc
+    # Two half-lines and a line.
+    (CovarianceCholeskyTransform(), (-16.0, 6.0, 0.25), 3, _normal, 1 / 4),
 ]
 
 
 @pytest.mark.parametrize(
-    ("transform", "dim", "log_f", "mass"), MEASURES, ids=lambda m: type(m).__name__
+    ("transform", "grid", "dim", "log_f", "mass"), MEASURES, ids=lambda m: type(m).__name__
 )
-def test_change_of_measure(transform, dim, log_f, mass):
+def test_change_of_measure(transform, grid, dim, log_f, mass):
     """The integral over z of f(T(z)) |det J(z)| is that of f over the whole support.
 
-    So T is one to one and reaches all of it. The trapezium rule on a line is exact to
-    rounding for such analytic tails; its step and length leave 1e-6 here.
+    So T is one to one and reaches all of it. The trapezium rule converges like
+    exp(-2 pi d / step) for a function analytic within d of the line (d >= pi / 4 here),
+    and the tails cut off hold less than 1e-6 of the mass.
     """
-    step = {1: 0.05, 2: 0.2, 3: 0.4}[dim]
-    grid = np.arange(-20.0, 20.0 + step, step)
-    z = np.stack(np.meshgrid(*[grid] * dim, indexing="ij"), axis=-1)
+    low, high, step = grid
+    axis = np.arange(low, high, step)
+    z = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1)
     if transform.unconstrained_event_ndim == 0:
-        x, log_det = transform.forward(z), transform.log_abs_det_jacobian(z)[..., 0]
-    else:
-        x, log_det = transform.forward(z), transform.log_abs_det_jacobian(z)
-    if transform.event_ndim == 2:
-        x = _below(0 if isinstance(transform, CovarianceCholeskyTransform) else -1)(x)
-    if isinstance(transform, StickBreaking):
-        x = x[..., :-1]
-    with np.errstate(under="ignore", over="ignore"):
-        total = np.sum(np.exp(log_f(x) + log_det)) * step**dim
+        z = z[..., 0]
+    x, log_det = transform.forward(z), transform.log_abs_det_jacobian(z)
+    free = {
+        StickBreaking: lambda x: x[..., :-1],
+        CorrelationCholeskyTransform: _below(-1),
+        CovarianceCholeskyTransform: _below(0),
+    }.get(type(transform), _all if transform.event_ndim else lambda x: x[..., None])
+    total = np.sum(np.exp(log_f(free(x)) + log_det)) * step**dim
     np.testing.assert_allclose(total, mass, rtol=1e-6)
 
 
@@ -331,42 +330,40 @@ def _far_out(case: Case) -> np.ndarray:
     return np.array(rows).reshape(-1, *case.shape)
 
 
-# A chain feeds one transform's large values to the next, so far-out z overflow sooner.
-FAR_OUT = [case for case in CASES if not isinstance(case.transform, Chain)]
+# The identity has nothing to overflow; a chain feeds one transform's large values to the
+# next and overflows sooner.
+FAR_OUT = [case for case in CASES if not isinstance(case.transform, Identity | Chain)]
 
 
 @pytest.mark.parametrize("case", FAR_OUT, ids=lambda case: case.name)
 def test_far_out_values_and_derivatives_are_finite(case, engine):
-    def x_and_log_det(z: Any) -> Any:
-        return case.transform.forward(z), case.transform.log_abs_det_jacobian(z)
+    """Values, gradients, and second derivatives (deterministic ADVI multiplies by them)."""
+    size = int(np.prod(case.shape))
+    weights = np.random.default_rng(6).normal(size=case.transform.constrained_shape(case.shape))
 
-    def gradients(z: Any) -> Any:
+    def x_part(z: Any) -> Any:
+        return (weights * case.transform.forward(z.reshape((-1, *case.shape)))).sum()
+
+    def log_det_part(z: Any) -> Any:
+        return case.transform.log_abs_det_jacobian(z.reshape((-1, *case.shape))).sum()
+
+    def both(z: Any) -> Any:
+        return x_part(z) + log_det_part(z)
+
+    def evaluate(z: Any) -> tuple:
         return (
-            engine.value_and_grad(lambda z: case.transform.forward(z).sum())(z)[1],
-            engine.value_and_grad(lambda z: case.transform.log_abs_det_jacobian(z).sum())(z)[1],
+            case.transform.forward(z),
+            case.transform.log_abs_det_jacobian(z),
+            *engine.value_and_grad(x_part)(z.reshape((-1,))),
+            *engine.value_and_grad(log_det_part)(z.reshape((-1,))),
         )
 
     z = _far_out(case)
-    outputs = [*engine.compile(x_and_log_det)(z), *x_and_log_det(z)]
-    if not isinstance(case.transform, Identity):  # whose log determinant depends on nothing
-        outputs += engine.compile(gradients)(z)
+    outputs = [*engine.compile(evaluate)(z), case.transform.forward(z)]
+    outputs.append(case.transform.log_abs_det_jacobian(z))
+    outputs.append(engine.hessian_vector_product(both)(z.reshape(-1))(np.ones(len(z) * size)))
     for output in outputs:
         assert np.all(np.isfinite(output))
-
-
-@pytest.mark.parametrize("case", FAR_OUT, ids=lambda case: case.name)
-def test_far_out_second_derivatives_are_finite(case, engine):
-    """Deterministic ADVI multiplies by Hessians."""
-    weights = np.random.default_rng(6).normal(size=case.transform.constrained_shape(case.shape))
-
-    def scalar(z: Any) -> Any:
-        z = z.reshape(case.shape)
-        x = (weights * case.transform.forward(z)).sum()
-        return x + case.transform.log_abs_det_jacobian(z).sum() + 0.0 * (z**2).sum()
-
-    product = engine.hessian_vector_product(scalar)
-    for z in _far_out(case).reshape(-1, max(1, int(np.prod(case.shape)))):
-        assert np.all(np.isfinite(product(z)(np.ones_like(z))))
 
 
 @pytest.mark.parametrize("case", FAR_OUT, ids=lambda case: case.name)
@@ -386,17 +383,18 @@ def test_far_out_inverse_is_finite_or_refused(case):
     ("transform", "z"),
     [
         (Exp(), [-700.0, -40.0, 40.0, 700.0]),
-        (Softplus(), [-700.0, -40.0, 40.0, 700.0]),
+        (Softplus(), [-700.0, -40.0, 40.0, 1e4]),
         (LowerBound(0.0), [-700.0, 700.0]),
         (LowerBound(1.0), [-20.0, 700.0]),
         (UpperBound(0.0), [-700.0, 700.0]),
         (IntervalTransform(0.0, 1.0), [-700.0, -40.0, 20.0]),
-        (OrderedTransform(), [-5.0, -20.0, 40.0, 700.0]),
+        (OrderedTransform(), [-5.0, -10.0, 40.0, 700.0]),
+        (OrderedTransform(), [1e4, 5.0]),  # e^{1e4} is never formed
         (PositiveOrderedTransform(), [-700.0, -690.0, 40.0, 700.0]),
         (StickBreaking(), [-40.0, -300.0, 5.0]),
         (StickBreaking(), [30.0, -30.0, 200.0]),
         (CorrelationCholeskyTransform(), [40.0, -40.0, 100.0]),
-        (CovarianceCholeskyTransform(), [-700.0, -1e300, 700.0]),
+        (CovarianceCholeskyTransform(), [-700.0, 1e300, 700.0]),
     ],
 )
 def test_far_out_round_trips_where_float64_allows(transform, z):
@@ -407,8 +405,8 @@ def test_far_out_round_trips_where_float64_allows(transform, z):
 
 def test_an_interval_is_never_left_by_rounding():
     rng = np.random.default_rng(5)
-    lower = rng.normal(size=5_000)
-    upper = lower + rng.exponential(size=5_000)
+    lower = np.round(rng.normal(size=5_000), 1)
+    upper = lower + np.round(rng.exponential(size=5_000), 1) + 0.1
     transform = IntervalTransform(lower, upper)
     for z in (-700.0, -38.0, 36.0, 37.0, 38.0, 700.0):
         assert np.all(
@@ -438,7 +436,6 @@ def test_bounds_may_depend_on_other_latents(engine):
 
     a, b, z = -0.4, 1.3, 0.7
     s = 1.0 / (1.0 + np.exp(-z))
-    log_det = 2.0 * z + z + np.log(b - a)  # weights are put in below
     _, gradient = engine.compile(engine.value_and_grad(value))({"a": a, "b": b, "z": z})
     expected = {
         "a": 1.0 + 100.0 * (1.0 - s) - 100_000.0 / (b - a),
@@ -449,7 +446,6 @@ def test_bounds_may_depend_on_other_latents(engine):
         + 11_000.0
         + 100_000.0 * (1.0 - 2.0 * s),
     }
-    assert np.isfinite(log_det)
     for name, derivative in expected.items():
         np.testing.assert_allclose(gradient[name], derivative, rtol=1e-12)
 
@@ -511,7 +507,8 @@ def test_inverse_counts_the_values_outside():
 
 
 def test_within_an_engine_inverse_reads_no_values(engine):
-    z = engine.compile(IntervalTransform(0.0, 1.0).inverse)(np.array([0.25, 1.0]))
+    with np.errstate(divide="ignore"):
+        z = engine.compile(IntervalTransform(0.0, 1.0).inverse)(np.array([0.25, 1.0]))
     np.testing.assert_allclose(z, [np.log(0.25 / 0.75), np.inf])
 
 
@@ -573,7 +570,7 @@ def test_discrete_supports_are_refused():
         supports.IntegerInterval(0, 3),
         supports.NonNegativeInteger(),
     ):
-        with pytest.raises(ValueError, match="discrete.*marginalise"):
+        with pytest.raises(ValueError, match=r"discrete.*marginalise"):
             to_support(support)
 
 

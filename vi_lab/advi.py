@@ -9,6 +9,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.averaging import TailAverage
+from vi_lab.checks import check_whole
 from vi_lab.deterministic import run_deterministic
 from vi_lab.engine import Array
 from vi_lab.eta_search import search_eta
@@ -82,7 +83,8 @@ def advi(
     chosen = get_family(family)
     if method not in DEFAULT_DRAWS:
         raise ValueError(f"method: {method!r} is none of {sorted(DEFAULT_DRAWS)}")
-    draws = _positive("draws", DEFAULT_DRAWS[method] if draws is None else draws)
+    draws = DEFAULT_DRAWS[method] if draws is None else draws
+    check_whole("draws", draws, least=1)
     rng = onp.random.default_rng(seed)
     loc = onp.zeros(model.dim) if init is None else model.unconstrain(init)
     check_start(model, loc)
@@ -96,7 +98,8 @@ def advi(
             model, params, draws=draws, rng=rng, engine=runner, progress=progress
         )
     else:
-        steps = _positive("steps", DEFAULT_STEPS if steps is None else steps)
+        steps = DEFAULT_STEPS if steps is None else steps
+        check_whole("steps", steps, least=1)
         problem = Problem(
             structure=model.structure,
             family=chosen,
@@ -134,12 +137,6 @@ def default_optimizer(steps: int) -> Adam:
     return Adam(ConstantThenDecay(initial=0.05, final=0.0005, hold=steps // 2, steps=steps))
 
 
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name}: must be a positive integer, not {value!r}")
-    return value
-
-
 def _refuse_stochastic_options(family: LocationScaleGaussian, **options: Any) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
@@ -148,7 +145,7 @@ def _refuse_stochastic_options(family: LocationScaleGaussian, **options: Any) ->
             "steps until they are small; leave out, or use method='stochastic'"
         )
     if not isinstance(family, MeanFieldGaussian):
-        raise ValueError(
+        raise ValueError(  # noqa: TRY004 - a combination, not a type, is at fault
             "family: method='deterministic' is for mean_field only, because with fixed draws the "
             "full-rank objective has no minimum once D exceeds the draws; use method='stochastic'"
         )

@@ -56,6 +56,7 @@ class FixedDrawsLoss:
 
 
 def to_params(x: Array, loc: Array, scale: Array) -> Params:
+    """Mean-field parameters (mu, omega) from x."""
     dim = loc.shape[0]
     return {"loc": loc + scale * x[:dim], "log_scale": x[dim:]}
 
@@ -106,7 +107,7 @@ def run_deterministic(
     loss = FixedDrawsLoss(model.structure)
     value_and_grad = engine.compile(_value_and_grad, static=(0,))
     loc, scale = params["loc"], onp.exp(params["log_scale"])
-    x = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
+    x: onp.ndarray = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
     losses: list[float] = []
     interrupted = converged = False
     with progress_bar(None, "deterministic ADVI", progress) as bar:
@@ -123,15 +124,16 @@ def run_deterministic(
                 rest = (eps, loc, scale, model.data)
                 product = _remember(engine.hessian_vector_product(loss), *rest)
                 tolerance = FIRST_GRADIENT_TOLERANCE * 10.0**-round_
-                minimize(
-                    _finite(value_and_grad, loss, rest),
-                    x,
-                    jac=True,
-                    hessp=product,
-                    method="trust-ncg",
-                    callback=after_step,
-                    options={"gtol": tolerance, "maxiter": ITERATIONS_PER_ROUND},
-                )
+                with onp.errstate(all="ignore"):  # SciPy divides by a gain that may be zero
+                    minimize(
+                        _finite(value_and_grad, loss, rest),
+                        x,
+                        jac=True,
+                        hessp=product,
+                        method="trust-ncg",
+                        callback=after_step,
+                        options={"gtol": tolerance, "maxiter": ITERATIONS_PER_ROUND},
+                    )
                 gradient = value_and_grad(loss, x, *rest)[1]
                 step = _newton_step(lambda v: product(x, v), gradient)  # noqa: B023
                 new = to_params(x, loc, scale)
@@ -193,5 +195,6 @@ def _newton_step(product: Callable, gradient: onp.ndarray) -> onp.ndarray:
 
     size = gradient.size
     hessian = LinearOperator((size, size), matvec=product, dtype=float)
-    step, _ = cg(hessian, -gradient, rtol=1e-2, maxiter=10 * size)
-    return onp.asarray(step)
+    with onp.errstate(all="ignore"):  # without curvature the step is infinite, and says so
+        step, _ = cg(hessian, -gradient, rtol=1e-2, maxiter=10 * size)
+    return onp.nan_to_num(onp.asarray(step), nan=onp.inf)

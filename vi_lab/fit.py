@@ -114,9 +114,7 @@ class Fit:
         z = self.sample_unconstrained(num_draws, seed=seed)
         run = engines.get(self.engine).compile(_log_weights, static=(0, 1))
         log_weights = run(self.model.structure, self.family, self.params, z, self.model.data)
-        return Estimate(
-            float(log_weights.mean()), float(log_weights.std(ddof=1) / num_draws**0.5)
-        )
+        return Estimate(float(log_weights.mean()), float(log_weights.std(ddof=1) / num_draws**0.5))
 
     # ------------------------------------------------------------- in and out
     def to_arviz(self, num_draws: int = 1_000, *, seed: int = 0) -> Any:

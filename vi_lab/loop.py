@@ -71,6 +71,7 @@ def run_block(
 def loss_and_grad(
     problem: Problem, params: Params, eps: Array, data: dict[str, Array]
 ) -> tuple[Array, Params]:
+    """`Problem.loss_and_grad` as a function that compiles once for equal problems."""
     return problem.loss_and_grad(params, eps, data)
 
 
@@ -192,9 +193,7 @@ def _explain_non_finite(
                 f"finite for {', '.join(culprits) or 'no latent'}; use a smaller step size, "
                 "more draws a step, or a starting point with init="
             )
-    raise NonFiniteError(
-        f"step {done + bad}: the parameters overflowed; use a smaller step size"
-    )
+    raise NonFiniteError(f"step {done + bad}: the parameters overflowed; use a smaller step size")
 
 
 def _bad_latents(model: Any, gradient: Params) -> list[str]:

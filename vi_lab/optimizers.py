@@ -88,7 +88,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         check_step_size("step_size", self.step_size)
 
-    def _memory(self, params: Tree) -> Memory:  # noqa: ARG002 - it remembers nothing
+    def _memory(self, params: Tree) -> Memory:
         return {}
 
     def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:

@@ -17,13 +17,14 @@ def save_arrays(path: str | Path, **arrays: Any) -> None:
     system does in one step.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent or ".", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             onp.savez(file, allow_pickle=False, **arrays)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink()
         raise
 
 

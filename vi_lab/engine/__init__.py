@@ -33,8 +33,13 @@ Tree = Any  # an array, or dictionaries and tuples of arrays
 class Namespace(Protocol):
     """What :mod:`vi_lab.numpy` and :mod:`vi_lab.scipy` stand for."""
 
-    numpy: Any
-    special: Any
+    @property
+    def numpy(self) -> Any:
+        """NumPy, as this engine has it."""
+
+    @property
+    def special(self) -> Any:
+        """Special functions, as this engine has them."""
 
 
 class Engine(Namespace, Protocol):

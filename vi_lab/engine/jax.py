@@ -61,6 +61,7 @@ class JaxEngine:
             return lax.scan(step, state, inputs)
         # lax.scan wants its length at compile time; a loop with a counter does not.
         size = jax.tree.leaves(inputs)[0].shape[0]
+        step = jax.jit(step, inline=True)  # traced once for its shapes and for the loop
 
         def row(t: Array) -> Tree:
             return jax.tree.map(lambda x: lax.dynamic_index_in_dim(x, t, keepdims=False), inputs)
@@ -122,9 +123,7 @@ def _special() -> SimpleNamespace:
 
         return function
 
-    names = (
-        "betainc digamma erf expit gammainc gammaincc gammaln log_ndtr logit logsumexp ndtr"
-    )
+    names = "betainc digamma erf expit gammainc gammaincc gammaln log_ndtr logit logsumexp ndtr"
     return SimpleNamespace(
         **{name: getattr(special, name) for name in names.split()},
         xlogy=x_log(jnp.log, 0.0),

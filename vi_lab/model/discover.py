@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as onp
@@ -44,7 +44,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     """
     check_arguments(program, data)
     first = Look(point=0.0)
-    program(first, **data)
+    _run(program, first, data)
     if not first.latents:
         raise ValueError(
             f"program {program_name(program)!r} has no latents; "
@@ -52,13 +52,11 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
         )
     # The second look: other values, and values that refuse to steer a branch.
     second = Look(point=0.25, guarded=True)
-    program(
-        second,
-        **{
-            name: guard(value, f"data {name!r}") if isinstance(value, onp.ndarray) else value
-            for name, value in data.items()
-        },
-    )
+    guarded = {
+        name: guard(value, f"data {name!r}") if isinstance(value, onp.ndarray) else value
+        for name, value in data.items()
+    }
+    _run(program, second, guarded)
     if first.latents != second.latents:
         raise ValueError(
             f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
@@ -127,6 +125,12 @@ class Look:
         self._names.add(name)
 
 
+def _run(program: Callable[..., None], look: Look, data: dict[str, Any]) -> None:
+    # Whether the density is finite at this point is asked later, where a fit starts.
+    with onp.errstate(all="ignore"):
+        program(look, **data)
+
+
 def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:
     """Refuse data whose names are not the program's arguments."""
     if not callable(program):
@@ -141,13 +145,14 @@ def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> No
 
 
 def program_name(program: Callable) -> str:
+    """What to call a program in messages."""
     return getattr(program, "__name__", type(program).__name__)
 
 
 def same_support(a: Support, b: Support) -> bool:
     """Equal in type and bounds; bounds may be arrays."""
     return type(a) is type(b) and all(
-        onp.array_equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a)
+        onp.array_equal(value, vars(b)[name]) for name, value in vars(a).items()
     )
 
 
@@ -155,13 +160,11 @@ def _names(look: Look) -> list[str]:
     return [f"{latent.name}{list(latent.shape)}" for latent in look.latents]
 
 
-def _full_shape(
-    name: str, distribution: Any, shape: tuple[int, ...] | None
-) -> tuple[int, ...]:
+def _full_shape(name: str, distribution: Any, shape: tuple[int, ...] | None) -> tuple[int, ...]:
     own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
     if shape is None:
         return own
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = tuple(shape)
     try:
         fits = onp.broadcast_shapes(shape, own) == shape
     except ValueError:

@@ -66,7 +66,7 @@ class Latent:
     stop: int
 
     def of(self, z: Array) -> Array:
-        """This latent's part of ``z`` (..., D), as (..., *unconstrained_shape)."""
+        """The part of ``z`` (..., D) that is this latent, as (..., *unconstrained_shape)."""
         if z.ndim == 1 and not self.unconstrained_shape:
             return z[self.start]
         return np.reshape(z[..., self.start : self.stop], z.shape[:-1] + self.unconstrained_shape)
@@ -163,13 +163,13 @@ class Unconstrain:
     def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
         latent = self._latents[name]
         value = onp.broadcast_to(onp.asarray(self._values[name], dtype=float), latent.shape)
-        inside = onp.all(distribution.support.contains(value))
-        if not inside:
+        try:
+            z = to_support(distribution.support).inverse(value)
+        except ValueError:
             raise ValueError(
-                f"{name}: the value {value} lies outside the support "
-                f"{distribution.support}; give one inside"
-            )
-        z = to_support(distribution.support).inverse(value)
+                f"{name}: the value {value} lies outside the support {distribution.support}, or "
+                "on its boundary; give one strictly inside"
+            ) from None
         self.z[latent.start : latent.stop] = onp.ravel(z)
         return value
 
@@ -190,9 +190,7 @@ class Simulate:
     their prior; observed quantities are always drawn anew.
     """
 
-    def __init__(
-        self, rng: onp.random.Generator, given: Mapping[str, Array] | None = None
-    ) -> None:
+    def __init__(self, rng: onp.random.Generator, given: Mapping[str, Array] | None = None) -> None:
         self._rng, self._given = rng, given
         self.latents: dict[str, Array] = {}
         self.observed: dict[str, Array] = {}

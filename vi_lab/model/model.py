@@ -35,7 +35,7 @@ class Structure:
 
     def log_density(self, z: Array, data: dict[str, Array]) -> Array:
         """log p~(z), a scalar, for ``z`` of shape (D,); log-Jacobians included."""
-        return self._run(Unconstrained(self._by_name, z), data).log_density
+        return self.run(Unconstrained(self._by_name, z), data).log_density
 
     def log_density_batch(self, z: Array, data: dict[str, Array]) -> Array:
         """log p~(z) of shape (S,), for ``z`` of shape (S, D)."""
@@ -43,12 +43,13 @@ class Structure:
 
     def constrain(self, z: Array, data: dict[str, Array]) -> dict[str, Array]:
         """theta = T(z) by name, deterministic quantities included, for ``z`` (D,)."""
-        return self._run(Constrain(self._by_name, z), data).values
+        return self.run(Constrain(self._by_name, z), data).values
 
     def constrain_batch(self, z: Array, data: dict[str, Array]) -> dict[str, Array]:
         return engines.current().vmap(lambda row: self.constrain(row, data))(z)
 
-    def _run(self, handler: Any, data: Mapping[str, Array]) -> Any:
+    def run(self, handler: Any, data: Mapping[str, Array]) -> Any:
+        """Run the program with ``handler`` as its ``m``; returns the handler."""
         self.program(handler, **data, **dict(self.constants))
         return handler
 
@@ -191,7 +192,7 @@ class Model:
 
     def run(self, handler: Any) -> Any:
         """Run the program once, eagerly, with ``handler`` as its ``m``."""
-        self.structure._run(handler, self.data)
+        self.structure.run(handler, self.data)
         return handler
 
     def __repr__(self) -> str:
@@ -205,7 +206,7 @@ class Model:
             lines.append(f"  {name} {shape}  {support}")
         if self.observed:
             seen = ", ".join(f"{name} {onp.shape(v)}" for name, v in self.observed.items())
-            lines.append(f"observed: {seen}")
+            lines.append("observed: " + seen)
         return "\n".join(lines)
 
 

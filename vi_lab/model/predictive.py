@@ -56,18 +56,16 @@ def posterior_predictive(
     missing = [name for name in model.latents if name not in draws]
     if missing:
         raise ValueError(f"draws: lacks the latents {missing}; give all of {list(model.latents)}")
-    flat, leading = {}, None
+    flat = {}
+    first, shape = next(iter(model.shapes.items()))
+    leading = onp.shape(draws[first])[: onp.ndim(draws[first]) - len(shape)]
     for name, shape in model.shapes.items():
         array = onp.asarray(draws[name])
-        split = array.ndim - len(shape)
-        lead = array.shape[:split]
-        if split < 1 or array.shape[split:] != shape or leading not in (None, lead):
+        if not leading or array.shape != (*leading, *shape):
             raise ValueError(
                 f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
             )
-        leading = lead
         flat[name] = array.reshape(-1, *shape)
-    assert leading is not None
     rng = onp.random.default_rng(seed)
     replicated = []
     rows = range(int(onp.prod(leading)))

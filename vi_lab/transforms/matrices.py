@@ -16,6 +16,8 @@ from vi_lab import supports
 from vi_lab.engine import Array
 from vi_lab.transforms.base import Shape, require, split
 
+SMALLEST_NORM = 1e-150  # its square is still a normal number
+
 
 @dataclass(frozen=True)
 class CovarianceCholeskyTransform:
@@ -68,8 +70,8 @@ class CorrelationCholeskyTransform:
     log abs det J = sum_{i>j} (2 h_ij + sum_{k<j} h_ik) = sum_{i>j} (i - j + 1) h_ij.
 
     c rounds to 1 above abs(z) = 19, but what is left after it is still exact; it
-    underflows to 0 when the sum of abs(z) over a row is above 745. `inverse` squares
-    entries, so it wants that sum below 370.
+    underflows to 0 when the sum of abs(z) over a row is above 745. `inverse` takes
+    what is left after an entry for 0 below 1e-150, since the squares underflow.
     """
 
     event_ndim: ClassVar[int] = 2
@@ -77,19 +79,20 @@ class CorrelationCholeskyTransform:
 
     def forward(self, z: Array) -> Array:
         # tanh z = s(2z) - s(-2z): derivatives of any order without an overflow of cosh z.
-        K = _order(np.shape(z)[-1], 1)
+        z = _fill(z, 1)
         c = sp.expit(2.0 * z) - sp.expit(-2.0 * z)
-        log_left = np.matmul(_fill(_log_sech(z), 1), onp.triu(onp.ones((K, K)), 1))
-        return (_fill(c, 1) + onp.eye(K)) * np.exp(log_left)
+        earlier_columns = onp.triu(onp.ones(c.shape[-2:]), 1)
+        return (c + onp.eye(c.shape[-1])) * np.exp(np.matmul(_log_sech(z), earlier_columns))
 
     def inverse(self, x: Array) -> Array:
         # sinh z_ij = L_ij / (norm of what row i has after column j): summed from the
         # end, so nothing cancels where c is near 1.
-        require(supports.CorrelationCholesky().contains(x), self)
         K = np.shape(x)[-1]
         rows, columns = onp.tril_indices(K, -1)
-        left_after = np.sqrt(np.matmul(x * x, onp.tril(onp.ones((K, K)), -1)))
-        return np.arcsinh(x[..., rows, columns] / left_after[..., rows, columns])
+        after = np.sqrt(np.matmul(x * x, onp.tril(onp.ones((K, K)), -1)))[..., rows, columns]
+        inside = supports.CorrelationCholesky().contains(x)
+        require(inside & np.all(after > SMALLEST_NORM, axis=-1), self)
+        return np.arcsinh(x[..., rows, columns] / after)
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         rows, columns = onp.tril_indices(_order(np.shape(z)[-1], 1), -1)

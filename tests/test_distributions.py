@@ -1,0 +1,386 @@
+"""log_prob: against SciPy, on both engines; derivatives; batches; refusals.
+
+The table is in `distribution_cases`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import distribution_cases as cases
+import numpy as onp
+import pytest
+from distribution_cases import Case
+
+import vi_lab.numpy as np
+from vi_lab import engine as engines
+from vi_lab.distributions import (
+    Bernoulli,
+    Beta,
+    Binomial,
+    Categorical,
+    Dirichlet,
+    Exponential,
+    Flat,
+    Gamma,
+    HalfNormal,
+    LKJCholesky,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Poisson,
+    StudentT,
+    Uniform,
+    base,
+)
+from vi_lab.supports import Interval, Ordered, Positive, Simplex
+
+every_case = pytest.mark.parametrize("case", cases.ALL, ids=repr)
+scalar_case = pytest.mark.parametrize("case", cases.SCALAR, ids=repr)
+free_case = pytest.mark.parametrize("case", [c for c in cases.ALL if c.free], ids=repr)
+batch_case = pytest.mark.parametrize("case", [c for c in cases.ALL if c.scalable], ids=repr)
+
+ROWS = onp.array([1.0, 0.8, 0.6])
+LOG_PROB = {"rtol": 1e-12, "atol": 1e-14}
+
+
+def on(engine: engines.Engine, case: Case, x: Any) -> Any:
+    """log_prob with every free parameter and ``x`` arguments of a compiled function."""
+    return engine.compile(lambda free, x: case.rebuild(free).log_prob(x))(case.free, x)
+
+
+def gradients(engine: engines.Engine, case: Case, x: Any) -> dict[str, Any]:
+    """Of the summed log_prob, by parameter; that of ``x`` is called x."""
+
+    def total(leaves: dict[str, Any]) -> Any:
+        free = {name: leaves[name] for name in case.free}
+        return np.sum(case.rebuild(free).log_prob(leaves.get("x", x)))
+
+    leaves = {**case.free} if case.discrete else {**case.free, "x": x}
+    leaves = {name: onp.asarray(value, dtype=float) for name, value in leaves.items()}
+    return engine.compile(lambda leaves: engine.value_and_grad(total)(leaves)[1])(leaves)
+
+
+# ------------------------------------------------------------------- against SciPy
+
+
+@every_case
+def test_log_prob_is_scipys(case: Case) -> None:
+    onp.testing.assert_allclose(
+        case.build().log_prob(case.inside), case.log_prob(case.inside), **LOG_PROB
+    )
+
+
+@every_case
+def test_log_prob_is_scipys_on_each_engine(case: Case, engine: engines.Engine) -> None:
+    x = onp.asarray(case.inside, dtype=float)
+    onp.testing.assert_allclose(on(engine, case, x), case.log_prob(x), **LOG_PROB)
+
+
+@scalar_case
+def test_boundary_and_outside_are_scipys(case: Case, engine: engines.Engine) -> None:
+    expected = case.log_prob(case.edge)
+    assert not onp.isnan(expected).any()
+    onp.testing.assert_allclose(case.build().log_prob(case.edge), expected, **LOG_PROB)
+    onp.testing.assert_allclose(on(engine, case, case.edge), expected, **LOG_PROB)
+
+
+@every_case
+def test_outside_is_minus_infinity(case: Case, engine: engines.Engine) -> None:
+    values = on(engine, case, case.outside)
+    assert (values == -onp.inf).all()
+
+
+@scalar_case
+@pytest.mark.parametrize("x", [-onp.inf, onp.inf])
+def test_infinity_has_no_density(case: Case, engine: engines.Engine, x: float) -> None:
+    assert on(engine, case, onp.array([x])) == [-onp.inf]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "expected"),
+    [
+        (Gamma(1.0, 2.0), onp.log(2.0)),
+        (Gamma(0.5, 2.0), onp.inf),
+        (Beta(1.0, 2.0), onp.log(2.0)),
+        (Beta(0.5, 2.0), onp.inf),
+        (Poisson(0.0), 0.0),
+        (Bernoulli(0.0), 0.0),
+        (Categorical([1.0, 0.0]), 0.0),
+    ],
+    ids=repr,
+)
+def test_limits_at_zero(distribution: Any, expected: float) -> None:
+    assert distribution.log_prob(0.0) == expected
+
+
+@pytest.mark.parametrize("logit", [40.0, 1_000.0])
+def test_logits_keep_their_tails(logit: float) -> None:
+    # log(1 - p) = -log(1 + exp(-l)): about -exp(-40), where p itself rounds to 1.
+    expected = onp.array([-logit - onp.log1p(onp.exp(-logit)), -onp.log1p(onp.exp(-logit))])
+    onp.testing.assert_allclose(Bernoulli(logits=logit).log_prob([0, 1]), expected, rtol=1e-14)
+    onp.testing.assert_allclose(Binomial(1, logits=logit).log_prob([0, 1]), expected, rtol=1e-14)
+
+
+# --------------------------------------------------------------------- derivatives
+
+
+def finite_difference(function: Any, value: Any) -> Any:
+    """The derivative of ``function`` at each entry of ``value``: four points, error O(h^4)."""
+    value = onp.asarray(value, dtype=float)
+    out = onp.zeros(value.shape)
+    for i in onp.ndindex(value.shape):
+        h = 1e-4 * (abs(value[i]) or 1.0)
+
+        def at(step: float, i: Any = i, h: float = h) -> Any:
+            moved = value.copy()
+            moved[i] += step * h
+            return function(moved)
+
+        out[i] = (8.0 * (at(1) - at(-1)) - (at(2) - at(-2))) / (12.0 * h)
+    return out
+
+
+@free_case
+def test_gradient_of_parameters(case: Case, engine: engines.Engine) -> None:
+    found = gradients(engine, case, onp.asarray(case.inside, dtype=float))
+    for name, value in case.free.items():
+
+        def total(moved: Any, name: str = name) -> Any:
+            return onp.sum(case.rebuild({name: moved}).log_prob(case.inside))
+
+        expected = finite_difference(total, value)
+        onp.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("case", [c for c in cases.ALL if not c.discrete], ids=repr)
+def test_gradient_of_x(case: Case, engine: engines.Engine) -> None:
+    # Simplices are no place for steps along one axis: the bare formula, which extends beyond.
+    formula = case.build().log_prob_in_support
+    x = onp.asarray(case.inside, dtype=float)
+    x = (
+        x[(x > 1e-3).all(axis=-1)]
+        if case.name == "Dirichlet"
+        else x[abs(x - 1.0) > 1e-8]
+        if (case.event_ndim == 0)
+        else x
+    )
+    expected = finite_difference(lambda moved: onp.sum(formula(moved)), x)
+    onp.testing.assert_allclose(gradients(engine, case, x)["x"], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [c for c in cases.ALL if c.free and len(c.outside)], ids=repr)
+def test_values_outside_leave_the_gradient_alone(case: Case, engine: engines.Engine) -> None:
+    inside = onp.asarray(case.inside, dtype=float)
+    expected = gradients(engine, case, inside)
+    found = gradients(engine, case, onp.concatenate([inside, case.outside]))
+    if not case.discrete:
+        expected["x"] = onp.concatenate([expected["x"], onp.zeros(case.outside.shape)])
+    for name, value in expected.items():
+        onp.testing.assert_allclose(found[name], value, rtol=1e-12, err_msg=name)
+
+
+@free_case
+def test_engines_agree_on_gradients(case: Case) -> None:
+    pytest.importorskip("jax")
+    x = onp.asarray(case.inside, dtype=float)
+    first, second = (gradients(engines.load(name), case, x) for name in engines.NAMES)
+    for name, value in first.items():
+        onp.testing.assert_allclose(second[name], value, rtol=1e-10, atol=1e-11, err_msg=name)
+
+
+def test_a_category_of_probability_zero_leaves_the_gradient_alone(engine: engines.Engine) -> None:
+    def log_prob(probs: Any) -> Any:
+        return np.sum(Categorical(probs=probs).log_prob(onp.array([0, 1, 1])))
+
+    gradient = engine.compile(lambda p: engine.value_and_grad(log_prob)(p)[1])
+    onp.testing.assert_allclose(gradient(onp.array([0.25, 0.75, 0.0])), [4.0, 2.0 / 0.75, 0.0])
+
+
+def test_plain_values_inside_add_nothing_to_the_tape(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError("values were selected")
+
+    monkeypatch.setattr(base, "interior", refuse)
+    engine = engines.load("autograd")
+
+    def log_prob(rate: Any, x: Any) -> Any:
+        return np.sum(Exponential(rate).log_prob(x))
+
+    gradient = engine.compile(lambda rate, x: engine.value_and_grad(log_prob)(rate, x)[1])
+    assert gradient(2.0, onp.array([1.0, 3.0])) == -3.0  # 2/rate - sum x
+    with pytest.raises(AssertionError, match="selected"):
+        gradient(2.0, onp.array([1.0, -3.0]))
+
+
+# ------------------------------------------------------------------ shapes, batches
+
+
+@every_case
+def test_batch_of_values_is_a_loop(case: Case, engine: engines.Engine) -> None:
+    event = case.inside.shape[1:]
+    batch = onp.asarray(case.inside, dtype=float)[[0, 1, 1, 0, 1, 0]].reshape(2, 3, *event)
+    loop = [[case.build().log_prob(x) for x in row] for row in batch]
+    onp.testing.assert_allclose(on(engine, case, batch), loop, rtol=1e-13, atol=1e-13)
+
+
+@batch_case
+def test_batch_of_parameters_is_a_loop(case: Case) -> None:
+    x = onp.expand_dims(case.inside, 1)  # (points, 1, *event) against 3 rows of parameters
+    batch = case.build(ROWS)
+    assert batch.batch_shape == (3,)
+    loop = [case.build(row).log_prob(case.inside) for row in ROWS]
+    onp.testing.assert_allclose(batch.log_prob(x), onp.transpose(loop), rtol=1e-13, atol=1e-13)
+
+
+@batch_case
+def test_scaled_parameters_are_scipys(case: Case) -> None:
+    for row in ROWS[1:]:
+        expected = case.log_prob(case.inside, row)
+        onp.testing.assert_allclose(case.build(row).log_prob(case.inside), expected, **LOG_PROB)
+
+
+@batch_case
+def test_shapes(case: Case) -> None:
+    event = case.inside.shape[1:]
+    one, rows = case.build(), case.build(ROWS)
+    assert (one.batch_shape, one.event_shape) == ((), event)
+    assert (rows.batch_shape, rows.event_shape) == ((3,), event)
+    rng = onp.random.default_rng(0)
+    assert onp.shape(one.sample(rng)) == event
+    assert onp.shape(one.sample(rng, 4)) == (4, *event)
+    draws = rows.sample(rng, (2, 5))
+    assert isinstance(draws, onp.ndarray)
+    assert draws.shape == (2, 5, 3, *event)
+    assert rows.support.contains(draws).all()
+    assert onp.shape(rows.log_prob(draws)) == (2, 5, 3)
+
+
+def test_parameters_broadcast() -> None:
+    assert Normal(onp.zeros((4, 1)), onp.ones(3)).batch_shape == (4, 3)
+    with pytest.raises(ValueError, match=r"loc \(4,\), scale \(3,\) do not broadcast"):
+        _ = Normal(onp.zeros(4), onp.ones(3)).batch_shape
+
+
+def test_lists_become_arrays() -> None:
+    assert Dirichlet([1, 2, 3]).concentration.dtype == float
+    onp.testing.assert_array_equal(
+        Normal([0.0, 1.0], 1.0).log_prob([0.0, 1.0]), Normal(0.0, 1.0).log_prob(onp.zeros(2))
+    )
+
+
+def test_lists_of_tracers_become_arrays(engine: engines.Engine) -> None:
+    def log_prob(a: Any) -> Any:
+        return Dirichlet([a, 2.0 * a]).log_prob(onp.array([0.25, 0.75]))
+
+    found = engine.compile(engine.value_and_grad(log_prob))(1.5)
+    value = Dirichlet([1.5, 3.0]).log_prob([0.25, 0.75])
+    slope = finite_difference(lambda a: Dirichlet([a[()], 2 * a[()]]).log_prob([0.25, 0.75]), 1.5)
+    onp.testing.assert_allclose(found, (value, slope), rtol=1e-9)
+
+
+# ------------------------------------------------------------------------- refusals
+
+NAN = onp.nan
+REFUSED = {
+    "scale: Normal's scale must be positive": lambda: Normal(0.0, 0.0),
+    "scale: HalfNormal's scale": lambda: HalfNormal(-1.0),
+    "loc: Normal's loc must be finite": lambda: Normal(NAN, 1.0),
+    "loc: LogNormal's loc must be finite": lambda: LogNormal(onp.inf, 1.0),
+    "scale: Normal's scale must be positive and finite, but 2 of 3 .* -1.0": lambda: Normal(
+        0.0, [1.0, -1.0, NAN]
+    ),
+    "scale: Normal's scale must be a number, not None": lambda: Normal(0.0, None),
+    "df: StudentT's df": lambda: StudentT(0),
+    "rate: Poisson's rate must be zero or positive": lambda: Poisson(onp.array(-1)),
+    "alpha: Beta's alpha": lambda: Beta(onp.float64(-1.0), 1.0),
+    "lower, upper: Uniform needs lower < upper": lambda: Uniform(1.0, 1.0),
+    "probs: Bernoulli's probs must be between 0 and 1": lambda: Bernoulli(1.5),
+    "logits: Bernoulli's logits must be finite": lambda: Bernoulli(logits=NAN),
+    "give exactly one of probs= or logits=, not none": lambda: Bernoulli(),
+    "give exactly one of probs= or logits=, not probs and logits": lambda: Categorical(
+        [0.5, 0.5], [0.0, 0.0]
+    ),
+    "total_count: Binomial's total_count must be a whole": lambda: Binomial(2.5, 0.5),
+    "probs: Categorical's probs must sum to 1": lambda: Categorical([0.5, 0.6]),
+    "logits: Categorical needs an axis of categories": lambda: Categorical(logits=0.5),
+    "concentration: Dirichlet needs a vector": lambda: Dirichlet(1.0),
+    "concentration: Dirichlet's concentration": lambda: Dirichlet([1.0, 0.0]),
+    "dim: LKJCholesky's dim": lambda: LKJCholesky(1, 1.0),
+    "dim: LKJCholesky's dim must be an integer": lambda: LKJCholesky(2.0, 1.0),
+    "concentration: LKJCholesky's": lambda: LKJCholesky(3, 0.0),
+    "give exactly one of covariance= or scale_tril=": lambda: MultivariateNormal(onp.zeros(2)),
+    "needs a vector loc": lambda: MultivariateNormal(0.0, [[1.0]]),
+    "covariance: .* one square matrix": lambda: MultivariateNormal(onp.zeros(2), onp.ones((2, 3))),
+    "scale_tril: .* sizes agree": lambda: MultivariateNormal(onp.zeros(2), scale_tril=onp.eye(3)),
+    "covariance must be symmetric": lambda: MultivariateNormal(
+        onp.zeros(2), [[1.0, 0.5], [0.4, 1.0]]
+    ),
+    "positive definite, but its smallest eigenvalue is -1": lambda: MultivariateNormal(
+        onp.zeros(2), [[1.0, 2.0], [2.0, 1.0]]
+    ),
+    "scale_tril must be lower triangular": lambda: MultivariateNormal(
+        onp.zeros(2), scale_tril=[[1.0, 0.5], [0.0, 1.0]]
+    ),
+    "scale_tril must be lower triangular with a positive": lambda: MultivariateNormal(
+        onp.zeros(2), scale_tril=[[1.0, 0.0], [0.5, -1.0]]
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_bad_parameters_are_refused(message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        REFUSED[message]()
+
+
+def test_tracers_are_not_looked_at(engine: engines.Engine) -> None:
+    # Their values are unknown, or change: even a bad one must not stop the program.
+    def log_prob(scale: Any) -> Any:
+        return Normal(0.0, scale).log_prob(1.0)
+
+    value, _ = engine.compile(engine.value_and_grad(log_prob))(0.5)
+    onp.testing.assert_allclose(value, Normal(0.0, 0.5).log_prob(1.0), rtol=1e-14)
+
+
+def test_arrays_that_refuse_to_be_looked_at_are_parameters_too() -> None:
+    class Guarded(onp.ndarray):
+        def __bool__(self) -> bool:
+            raise TypeError("looked at")
+
+    def guarded(value: Any) -> Any:
+        return onp.asarray(value, dtype=float).view(Guarded)
+
+    one = guarded(1.0)
+    for distribution in (Normal(one, one), Exponential(one), Uniform(0.0, one)):
+        assert onp.asarray(distribution.log_prob(guarded([0.5]))).shape == (1,)
+    matrix = MultivariateNormal(guarded([0.0, 0.0]), guarded([[1.0, 0.5], [0.5, 1.0]]))
+    assert onp.isfinite(onp.asarray(matrix.log_prob([0.0, 1.0])))
+
+
+# ----------------------------------------------------------------------------- Flat
+
+
+@pytest.mark.parametrize(
+    ("distribution", "x", "expected"),
+    [
+        (Flat(), [1.0, -1e9], [0.0, 0.0]),
+        (Flat(Positive()), [1.0, -1.0, 0.0], [0.0, -onp.inf, -onp.inf]),
+        (Flat(Interval(0.0, 2.0)), [[1.0], [3.0]], [[0.0], [-onp.inf]]),
+        (Flat(Ordered()), [[1.0, 2.0], [2.0, 1.0]], [0.0, -onp.inf]),
+        (Flat(Simplex()), [0.5, 0.5], 0.0),
+    ],
+    ids=repr,
+)
+def test_flat(distribution: Flat, x: Any, expected: Any, engine: engines.Engine) -> None:
+    x = onp.array(x)
+    onp.testing.assert_array_equal(distribution.log_prob(x), expected)
+    onp.testing.assert_array_equal(engine.compile(distribution.log_prob)(x), expected)
+    with pytest.raises(ValueError, match="improper and cannot be drawn from"):
+        distribution.sample(onp.random.default_rng(0))
+
+
+def test_flat_has_the_shape_of_its_bounds() -> None:
+    flat = Flat(Interval(0.0, onp.ones(3)))
+    assert (flat.batch_shape, flat.event_shape) == ((3,), ())
+    assert flat.log_prob(0.5).shape == (3,)

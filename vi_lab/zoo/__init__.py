@@ -1,0 +1,60 @@
+"""Models that tests, benchmarks and chapters share, with what is known about each.
+
+A function for each model returns a `ZooEntry`: the program and its data, and answers
+to compare a fit with, exact ones or those of a long, checked MCMC run.
+
+>>> from vi_lab import zoo
+>>> zoo.wells().model()
+Model wells_program: 2 latents on R^3
+  alpha ()  Real()
+  beta (2,)  Real()
+observed: switched (3020,)
+>>> zoo.wells().reference["beta[0]"].mean
+-0.899574755
+
+====================================== ===============================================
+`notebook_gaussian`                    mean and sd of normal data: the book's first
+`correlated_gaussian`                  two correlated normals, no data: its second
+`eight_schools_noncentered`            normal means with a common, uncertain spread
+`kidiq_interaction`                    linear regression, correlations of 0.99
+`wells`                                logistic regression, 3,020 rows
+`ark`                                  autoregression of order 5
+`hmm`                                  hidden Markov model, states summed out
+`gaussian_mixture`                     two normal components, labels summed out
+====================================== ===============================================
+"""
+
+from collections.abc import Callable
+
+from vi_lab.zoo.entry import CheckPoint, Exact, Reference, ZooEntry
+from vi_lab.zoo.hierarchical import eight_schools_noncentered
+from vi_lab.zoo.notebook import correlated_gaussian, notebook_gaussian
+from vi_lab.zoo.regressions import ark, kidiq_interaction, wells
+from vi_lab.zoo.summed_out import gaussian_mixture, hmm
+
+ALL: tuple[Callable[[], ZooEntry], ...] = (
+    notebook_gaussian,
+    correlated_gaussian,
+    eight_schools_noncentered,
+    kidiq_interaction,
+    wells,
+    ark,
+    hmm,
+    gaussian_mixture,
+)
+
+__all__ = [
+    "ALL",
+    "CheckPoint",
+    "Exact",
+    "Reference",
+    "ZooEntry",
+    "ark",
+    "correlated_gaussian",
+    "eight_schools_noncentered",
+    "gaussian_mixture",
+    "hmm",
+    "kidiq_interaction",
+    "notebook_gaussian",
+    "wells",
+]
