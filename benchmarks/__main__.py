@@ -20,14 +20,15 @@ from benchmarks.rows import ROWS, Row
 from benchmarks.timing import Spread, interleave, round_ratios
 
 PACKAGES = ("numpy", "scipy", "autograd", "jax", "blackjax")
-HEADINGS = ("", "what", "unit", "ours", "theirs", "ratio", "target", "")
+HEADINGS: tuple[str, ...] = ("", "what", "unit", "ours", "theirs", "ratio", "target", "")
 
 
 def main() -> None:
+    """Measure the rows asked for, then print the table."""
     options = parse()
     rows = [row for row in ROWS if row.key in options.only]
     refuse_missing(rows)
-    model = vl.zoo.notebook_gaussian()
+    model = vl.zoo.notebook_gaussian().model()
     print(machine(), end="\n\n", flush=True)
     table = [HEADINGS]
     for row in rows:
@@ -39,6 +40,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
+    """The command line: ``runs`` and ``only``, a list of keys."""
     keys = [row.key for row in ROWS]
 
     def chosen(text: str) -> list[str]:
@@ -79,7 +81,7 @@ def measure(row: Row, model: Any, runs: int) -> list[tuple[str, ...]]:
     ours, theirs = row.prepare(model)
     contestants = {"ours": ours} if theirs is None else {"ours": ours, "theirs": theirs}
     values = interleave(
-        contestants, runs, lambda name, value: say(f"{row.key}: {name} {value:,.4g} {row.unit}")
+        contestants, runs, lambda name, value: say(f"{row.key}: {name} {show(value)} {row.unit}")
     )
     spreads = {name: Spread.of(measured) for name, measured in values.items()}
     judged = spreads["ours"]
@@ -88,12 +90,17 @@ def measure(row: Row, model: Any, runs: int) -> list[tuple[str, ...]]:
     columns = [spreads.get(name) for name in ("ours", "theirs", "ratio")]
     verdict = "met" if row.target.is_met_by(judged.median) else "missed"
     versus = f"against {row.theirs}" if row.theirs else ""
-    medians = [f"{s.median:,.4g}" if s else "" for s in columns]
-    ranges = [f"({s.least:,.4g} to {s.greatest:,.4g})" if s else "" for s in columns]
+    medians = [show(s.median) if s else "" for s in columns]
+    ranges = [f"({show(s.least)} to {show(s.greatest)})" if s else "" for s in columns]
     return [
         (row.key, row.ours, row.unit, *medians, str(row.target), verdict),
         ("", versus, "", *ranges, "", ""),
     ]
+
+
+def show(value: float) -> str:
+    """Three digits at least, and no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def aligned(table: list[tuple[str, ...]]) -> str:
@@ -108,9 +115,11 @@ def aligned(table: list[tuple[str, ...]]) -> str:
 def machine() -> str:
     """The processor, how busy it is, and the versions of what is compared."""
     versions = [f"vi_lab {vl.__version__}", f"Python {platform.python_version()}"]
-    for package in PACKAGES:
-        if importlib.util.find_spec(package) is not None:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
+    versions += [
+        f"{package} {importlib.metadata.version(package)}"
+        for package in PACKAGES
+        if importlib.util.find_spec(package) is not None
+    ]
     busy = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     return (
         f"{processor()}, {os.cpu_count()} cores, {platform.system()}; load before: {busy}\n"
@@ -129,6 +138,7 @@ def processor() -> str:
 
 
 def say(message: str) -> None:
+    """Progress, which is no part of the table."""
     print(message, file=sys.stderr, flush=True)
 
 

@@ -2,7 +2,7 @@
 
 `python -m benchmarks.cold_blackjax DATA.npy`, timed from outside (row c). The same
 numbers as `benchmarks.cold_vi_lab` prints: mean, sd, Monte Carlo error and a 95%
-interval from 10,000 draws of q.
+interval from 10,000 draws of q; in float64, as there.
 """
 
 import sys
@@ -14,7 +14,8 @@ import numpy as np
 
 from benchmarks import peers
 
-(state, _losses) = peers.meanfield(np.load(sys.argv[1]), steps=50_000)()
+jax.config.update("jax_enable_x64", True)
+state, _losses = peers.meanfield(np.load(sys.argv[1]), steps=50_000)()
 position = blackjax.vi.meanfield_vi.sample(jax.random.key(2), state, 10_000)
 draws = {"mu": position["mu"], "sd": jnp.exp(position["log_sd"])}
 print("      mean     sd    mcse   2.5%  97.5%")

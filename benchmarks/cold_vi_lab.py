@@ -4,6 +4,7 @@
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ import vi_lab as vl
 from vi_lab import HalfNormal, Normal
 
 
-def gaussian(m, x):
+def gaussian(m: Any, x: Any) -> None:
+    """Normal data with unknown mean and standard deviation."""
     mu = m.sample("mu", Normal(0.0, 1.0))
     sd = m.sample("sd", HalfNormal(1.0))
     m.observe("x", Normal(mu, sd), x)

@@ -60,6 +60,7 @@ def rate(call: Callable[[], Any], amount: int) -> Measure:
 
 
 def advi_against_bare_scan(model: Any) -> tuple[Measure, Measure]:
+    """Ours draws its noise, checks it and keeps losses; the bare scan is given its noise."""
     from benchmarks import bare  # imports JAX
 
     noise = np.random.default_rng(1).standard_normal((STEPS, model.dim))
@@ -67,36 +68,37 @@ def advi_against_bare_scan(model: Any) -> tuple[Measure, Measure]:
 
 
 def advi_against_blackjax(model: Any) -> tuple[Measure, Measure]:
+    """Both draw their noise, and take one draw a step in float64."""
     from benchmarks import peers  # imports BlackJAX
 
     return advi_on_jax(model), rate(peers.meanfield(model.data["x"], STEPS), STEPS)
 
 
 def advi_on_jax(model: Any) -> Measure:
+    """What a user calls, with the default optimiser, estimator and averaging."""
     return rate(lambda: vl.advi(model, steps=STEPS, engine="jax", progress=False), STEPS)
 
 
 def cold_against_blackjax(model: Any) -> tuple[Measure, Measure]:
     """CPU seconds, user and system: on a busy machine wall time says little."""
-    folder = tempfile.TemporaryDirectory()
-    data = Path(folder.name) / "x.npy"
-    np.save(data, model.data["x"])
+    folder = tempfile.TemporaryDirectory()  # deleted with `cpu_seconds`, which refers to it
+    np.save(Path(folder.name) / "x.npy", model.data["x"])
 
     def cpu_seconds(module: str) -> float:
         before = os.times()
-        fresh_process("-m", module, str(data))
+        fresh_process("-m", module, f"{folder.name}/x.npy")
         after = os.times()
         user = after.children_user - before.children_user
         return user + after.children_system - before.children_system
 
-    # The folder is deleted with the last function that refers to it.
     return (
-        lambda folder=folder: cpu_seconds("benchmarks.cold_vi_lab"),
-        lambda folder=folder: cpu_seconds("benchmarks.cold_blackjax"),
+        lambda: cpu_seconds("benchmarks.cold_vi_lab"),
+        lambda: cpu_seconds("benchmarks.cold_blackjax"),
     )
 
 
 def nuts_against_blackjax(model: Any) -> tuple[Measure, Measure]:
+    """Kept draws a second of the whole call, warm-up included, on both sides."""
     from benchmarks import peers  # imports BlackJAX
 
     settings = {"chains": CHAINS, "tune": TUNE, "draws": DRAWS}
@@ -106,6 +108,8 @@ def nuts_against_blackjax(model: Any) -> tuple[Measure, Measure]:
 
 
 def advi_on_autograd(model: Any) -> tuple[Measure, None]:
+    """The same call as on JAX, with fewer steps."""
+
     def fit() -> Any:
         return vl.advi(model, steps=AUTOGRAD_STEPS, engine="autograd", progress=False)
 
@@ -113,6 +117,8 @@ def advi_on_autograd(model: Any) -> tuple[Measure, None]:
 
 
 def deterministic_on_autograd(model: Any) -> tuple[Measure, None]:
+    """Not warmed up: the first measurement includes the import of SciPy's optimisers."""
+
     def fit() -> Any:
         return vl.advi(model, method="deterministic", engine="autograd", progress=False)
 
@@ -120,6 +126,7 @@ def deterministic_on_autograd(model: Any) -> tuple[Measure, None]:
 
 
 def import_time(model: Any) -> tuple[Measure, None]:  # noqa: ARG001 - as the other rows
+    """Wall seconds of the import alone, without the start of the interpreter."""
     program = "from time import perf_counter as t; a = t(); import vi_lab; print(t() - a)"
     return lambda: float(fresh_process("-c", program)), None
 

@@ -49,7 +49,7 @@ class Reparameterised:
         eps: Array,
         data: dict[str, Array],
     ) -> Array:
-        z = family.transform(params, eps)
+        z = family.transform(params, without_axis_of_one(eps))
         return -(mean_log_density(structure, z, data) + family.entropy(params))
 
 
@@ -75,20 +75,26 @@ class StickingTheLanding:
         eps: Array,
         data: dict[str, Array],
     ) -> Array:
+        num_draws, eps = eps.shape[0], without_axis_of_one(eps)
         z = family.transform(params, eps)
         fixed = current().stop_gradient(params)
-        score = -family.scale_solve_transposed(fixed, eps) / eps.shape[0]
+        score = family.scale_solve_transposed(fixed, eps) / -num_draws
         log_q = np.mean(family.log_density_at(fixed, eps))
-        path = np.sum(score * z)
+        path = np.sum(z * score)
         return (path - mean_log_density(structure, z, data)) + (
             log_q - current().stop_gradient(path)
         )
 
 
+def without_axis_of_one(eps: Array) -> Array:
+    """A single base draw (1, D) as (D,): it needs no map over draws, nor a mean."""
+    return eps[0] if eps.shape[0] == 1 else eps
+
+
 def mean_log_density(structure: Any, z: Array, data: dict[str, Array]) -> Array:
-    """mean_s log p~(z_s), for ``z`` (S, D); one draw needs no map over draws."""
-    if z.shape[0] == 1:
-        return structure.log_density(z[0], data)
+    """mean_s log p~(z_s) for ``z`` (S, D), or log p~(z) for a single ``z`` (D,)."""
+    if z.ndim == 1:
+        return structure.log_density(z, data)
     return np.mean(structure.log_density_batch(z, data))
 
 

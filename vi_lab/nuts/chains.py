@@ -14,30 +14,24 @@ from vi_lab.nuts.trajectory import Noise, Record
 Data = dict[str, Array]
 
 
-def points(structure: Any, z: Array, data: Data) -> Point:
-    """Log densities and gradients of the chains at ``z`` (C, D)."""
+def start(
+    structure: Any, z: Array, inverse_mass_matrix: Array, normal: Array, guess: Array, data: Data
+) -> tuple[Point, Array]:
+    """The chains at ``z`` (C, D), and a first step size for each, as `first_step_size` finds it."""
 
-    def chain(z: Array) -> Point:
-        return _hamiltonian(structure, np.ones_like(z), data).point(z)
-
-    return current().vmap(chain)(z)
-
-
-def step_sizes(
-    structure: Any, start: Point, inverse_mass_matrix: Array, normal: Array, guess: Array, data: Data
-) -> Array:
-    """A first step size for each chain; see `first_step_size`."""
-
-    def chain(start: Point, inverse_mass_matrix: Array, normal: Array, guess: Array) -> Array:
+    def chain(
+        z: Array, inverse_mass_matrix: Array, normal: Array, guess: Array
+    ) -> tuple[Point, Array]:
         hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
-        return first_step_size(hamiltonian, start, normal, guess)
+        point = hamiltonian.point(z)
+        return point, first_step_size(hamiltonian, point, normal, guess)
 
-    return current().vmap(chain)(start, inverse_mass_matrix, normal, guess)
+    return current().vmap(chain)(z, inverse_mass_matrix, normal, guess)
 
 
 def transitions(
     structure: Any,
-    start: Point,
+    points: Point,
     averaging: DualAveraging,
     inverse_mass_matrix: Array,
     noise: Noise,
@@ -50,7 +44,7 @@ def transitions(
     engine = current()
 
     def chain(
-        start: Point, averaging: DualAveraging, inverse_mass_matrix: Array, noise: Noise
+        point: Point, averaging: DualAveraging, inverse_mass_matrix: Array, noise: Noise
     ) -> tuple[tuple[Point, DualAveraging], Record]:
         hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
 
@@ -69,9 +63,9 @@ def transitions(
             )
             return (point, averaging), record
 
-        return engine.scan(step, (start, averaging), noise, length)
+        return engine.scan(step, (point, averaging), noise, length)
 
-    return engine.vmap(chain)(start, averaging, inverse_mass_matrix, noise)
+    return engine.vmap(chain)(points, averaging, inverse_mass_matrix, noise)
 
 
 def _hamiltonian(structure: Any, inverse_mass_matrix: Array, data: Data) -> Hamiltonian:

@@ -144,7 +144,7 @@ def _add_leaf(
     )
     waiting = tree_map(lambda all_, one: engine.set_at(all_, level, one), state.waiting, span)
 
-    complete = state.n + 1 == 2**state.depth
+    complete = state.n + 1 == 1 << state.depth  # 2^depth leaves
     double = complete & np.logical_not(diverging | turning)
     trajectory, turned = engine.cond(
         double,
@@ -182,7 +182,7 @@ def _carry(
 
     def has_partner(carry: Tree) -> Array:
         level, _, stop = carry
-        return ((n >> level) % 2 == 1) & np.logical_not(stop)
+        return ((n >> level) & 1 == 1) & np.logical_not(stop)
 
     def join_partner(carry: Tree) -> Tree:
         level, b, _ = carry

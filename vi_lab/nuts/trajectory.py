@@ -132,7 +132,7 @@ def is_turning(hamiltonian: Hamiltonian, a: Span, b: Span) -> Array:
 
     def goes_on(first: Array, last: Array, rho: Array) -> Array:
         rho = hamiltonian.velocity(rho)
-        return (np.dot(first, rho) > 0.0) & (np.dot(last, rho) > 0.0)
+        return (np.sum(first * rho) > 0.0) & (np.sum(last * rho) > 0.0)
 
     return np.logical_not(
         goes_on(a.first, b.last, a.rho + b.rho)

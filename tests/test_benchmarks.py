@@ -1,0 +1,71 @@
+"""The benchmarks' arithmetic, and that row a compares equal work. Nothing here is timed."""
+
+import numpy as np
+import pytest
+
+import vi_lab as vl
+from benchmarks.timing import Spread, Target, interleave, round_ratios
+
+
+@pytest.mark.parametrize(
+    ("values", "spread"),
+    [
+        ([3.0], Spread(3.0, 3.0, 3.0)),
+        ([5.0, 1.0, 2.0], Spread(1.0, 2.0, 5.0)),
+        ([8.0, 1.0, 4.0, 2.0], Spread(1.0, 3.0, 8.0)),
+    ],
+)
+def test_spread_of_known_numbers(values, spread):
+    assert Spread.of(values) == spread
+
+
+def test_ratios_pair_the_measurements_of_a_round():
+    # The machine is ten times slower in the second round: each ratio is still 2.
+    assert round_ratios([20.0, 2.0, 8.0], [10.0, 1.0, 4.0]) == [2.0, 2.0, 2.0]
+    with pytest.raises(ValueError, match="zip"):
+        round_ratios([1.0, 2.0], [1.0])
+
+
+def test_interleaving_alternates_and_keeps_every_measurement():
+    clock = iter(range(100))
+    reported = []
+    values = interleave(
+        {"a": lambda: next(clock), "b": lambda: next(clock)},
+        3,
+        lambda name, value: reported.append((name, value)),
+    )
+    assert reported == [("a", 0), ("b", 1), ("b", 2), ("a", 3), ("a", 4), ("b", 5)]
+    assert values == {"a": [0, 3, 4], "b": [1, 2, 5]}
+
+
+def test_no_runs_are_refused():
+    with pytest.raises(ValueError, match="runs: must be at least 1, not 0"):
+        interleave({"a": lambda: 1.0}, 0)
+
+
+@pytest.mark.parametrize(
+    ("target", "met", "missed", "text"),
+    [
+        (Target(0.6), 0.6, 0.59, ">= 0.6"),
+        (Target(1_000.0), 1_001.0, 999.0, ">= 1,000"),
+        (Target(2.0, at_most=True), 2.0, 2.01, "<= 2"),
+    ],
+)
+def test_target(target, met, missed, text):
+    assert target.is_met_by(met)
+    assert not target.is_met_by(missed)
+    assert str(target) == text
+
+
+@pytest.mark.parametrize("steps", [400, 401])
+def test_bare_scan_does_the_work_of_advi(steps):
+    pytest.importorskip("jax")
+    from benchmarks import bare
+
+    model = vl.zoo.notebook_gaussian().model()
+    fit = vl.advi(model, steps=steps, seed=1, engine="jax", progress=False)
+    noise = np.random.default_rng(1).standard_normal((steps, model.dim))
+    params, losses = bare.prepare(noise, model.data["x"])()
+    np.testing.assert_allclose(np.asarray(losses), fit.losses, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(np.asarray(params[0]), fit.params["loc"], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(np.asarray(params[1]), fit.params["log_scale"], rtol=0, atol=1e-8)

@@ -1,0 +1,134 @@
+"""Summaries of draws: a table with a row for each number and a column for each statistic."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as onp
+
+from vi_lab import diagnostics
+from vi_lab.engine import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A table that prints well.
+
+    ``summary["mu", "sd"]`` is a number, ``summary["sd"]`` a column.
+
+    Attributes
+    ----------
+    names : a row for each: ``"mu"``, ``"theta[0]"``, ``"L[1, 0]"``
+    columns : an array over ``names`` for each statistic
+    notes : sentences printed under the table
+    """
+
+    names: tuple[str, ...]
+    columns: dict[str, onp.ndarray]
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Any:
+        if not isinstance(key, tuple):
+            return self.columns[key]
+        name, column = key
+        if name not in self.names:
+            raise KeyError(f"{name!r} is no row; rows are {', '.join(self.names)}")
+        return float(self.columns[column][self.names.index(name)])
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        """``{name: {column: number}}``; ``pandas.DataFrame.from_dict(..., orient="index")``."""
+        return {
+            name: {column: float(values[i]) for column, values in self.columns.items()}
+            for i, name in enumerate(self.names)
+        }
+
+    def __str__(self) -> str:
+        rows = self._cells()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                [row[0].ljust(widths[0])]
+                + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+            )
+            for row in rows
+        ]
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        header, *rows = [[html.escape(cell) for cell in row] for row in self._cells()]
+        head = "".join(f"<th>{cell}</th>" for cell in header)
+        body = "".join(
+            f"<tr><th>{row[0]}</th>" + "".join(f"<td>{cell}</td>" for cell in row[1:]) + "</tr>"
+            for row in rows
+        )
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+    def _cells(self) -> list[list[str]]:
+        """The table as text: a header, then a row for each name."""
+        return [["", *self.columns]] + [
+            [name, *(_format(column, values[i]) for column, values in self.columns.items())]
+            for i, name in enumerate(self.names)
+        ]
+
+
+def summarise(
+    draws: Mapping[str, Array],
+    *,
+    chains: bool = False,
+    prob: float = 0.95,
+    notes: tuple[str, ...] = (),
+) -> Summary:
+    """Mean, sd, Monte Carlo standard error of the mean, and highest-density interval.
+
+    ``draws`` are independent and have shape (S, *shape); or, with ``chains``, they are
+    Markov chains of shape (chains, draws, *shape), and effective sample sizes and
+    R-hat (see `vi_lab.diagnostics`) are added.
+
+    Raises
+    ------
+    ValueError
+        if ``prob`` is not between 0 and 1.
+    """
+    names, table = _scalars(draws, leading=2 if chains else 1)
+    pooled = table.reshape(-1, len(names))
+    sd = pooled.std(axis=0, ddof=1)
+    low, high = diagnostics.hdi(pooled, prob).T
+    columns = {
+        "mean": pooled.mean(axis=0),
+        "sd": sd,
+        "mcse": diagnostics.mcse(table) if chains else sd / len(pooled) ** 0.5,
+        f"hdi {50 * (1 - prob):.3g}%": low,
+        f"hdi {50 * (1 + prob):.3g}%": high,
+    }
+    if chains:
+        columns["ess_bulk"] = diagnostics.ess_bulk(table)
+        columns["ess_tail"] = diagnostics.ess_tail(table)
+        columns["r_hat"] = diagnostics.rhat(table)
+    return Summary(tuple(names), columns, notes)
+
+
+def _scalars(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.ndarray]:
+    """Every number of every draw: row names, and an array (*leading axes, rows)."""
+    names, parts = [], []
+    for name, value in draws.items():
+        value = onp.asarray(value, dtype=float)
+        shape = value.shape[leading:]
+        for index in itertools.product(*map(range, shape)):
+            names.append(f"{name}[{', '.join(map(str, index))}]" if shape else name)
+        parts.append(value.reshape(*value.shape[:leading], -1))
+    return names, onp.concatenate(parts, axis=-1)
+
+
+def _format(column: str, value: float) -> str:
+    if column.startswith("ess"):
+        return f"{value:.0f}"
+    if column == "r_hat":
+        return f"{value:.3f}"
+    return f"{value:#.4g}".rstrip(".")
