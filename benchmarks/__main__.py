@@ -33,10 +33,9 @@ def main() -> None:
     table = [HEADINGS]
     for row in rows:
         table.extend(measure(row, model, options.runs))
-    print(
-        f"{options.runs} interleaved runs: median (least to greatest); ratio: ours/theirs by round"
-    )
     print(aligned(table))
+    print(f"\nOf {options.runs} interleaved runs: median (least to greatest).")
+    print("Ratio: ours over theirs, of the two measurements of one round.")
 
 
 def parse() -> argparse.Namespace:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as onp
+import pytest
 from scipy import stats
 
 import vi_lab.numpy as np
@@ -32,11 +33,14 @@ from vi_lab.distributions import (
     Truncated,
     Uniform,
 )
+from vi_lab.engine import NAMES
+from vi_lab.supports import Real
 
 INF = onp.inf
+NOWHERE = onp.zeros(0)  # the edge of the real line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashable by identity: results are remembered
 class Case:
     """A distribution, its SciPy twin, and where to compare the two.
 
@@ -94,8 +98,11 @@ class Case:
 
     @property
     def outside(self) -> Any:
-        """The points of ``edge`` that are not in the support."""
-        return self.edge[~self.build().support.contains(self.edge)]
+        """The points of ``edge`` outside the support, where log_prob looks out for them."""
+        support = self.build().support
+        if isinstance(support, Real):  # defined everywhere: nothing is looked at
+            return self.edge[:0]
+        return self.edge[~support.contains(self.edge)]
 
     def log_prob(self, x: Any, factor: float = 1.0) -> Any:
         """SciPy's answer."""
@@ -171,7 +178,7 @@ NORMAL = Case(
     {"loc": 0.3, "scale": 2.5},
     lambda loc, scale: stats.norm(loc, scale),
     onp.array([-40.0, -1.3, 0.0, 0.3, 2.2, 9.0]),
-    onp.array([-INF, INF]),
+    NOWHERE,
 )
 HALF_NORMAL = Case(
     "HalfNormal",
@@ -179,7 +186,7 @@ HALF_NORMAL = Case(
     {"scale": 1.7},
     lambda scale: stats.halfnorm(0.0, scale),
     onp.array([1e-12, 0.4, 1.0, 2.2, 30.0]),
-    onp.array([-INF, -1.0, -1e-12, 0.0, INF]),
+    onp.array([-1.0, -1e-12, 0.0]),
 )
 STUDENT = Case(
     "StudentT",
@@ -187,7 +194,7 @@ STUDENT = Case(
     {"df": 3.5, "loc": 0.7, "scale": 2.0},
     lambda df, loc, scale: stats.t(df, loc, scale),
     onp.array([-300.0, -1.3, 0.0, 0.7, 2.2, 40.0]),
-    onp.array([-INF, INF]),
+    NOWHERE,
 )
 CAUCHY = Case(
     "Cauchy",
@@ -195,7 +202,7 @@ CAUCHY = Case(
     {"loc": 0.7, "scale": 2.5},
     lambda loc, scale: stats.cauchy(loc, scale),
     onp.array([-1e5, -1.3, 0.0, 0.7, 2.2, 40.0]),
-    onp.array([-INF, INF]),
+    NOWHERE,
 )
 HALF_CAUCHY = Case(
     "HalfCauchy",
@@ -203,7 +210,7 @@ HALF_CAUCHY = Case(
     {"scale": 2.5},
     lambda scale: stats.halfcauchy(0.0, scale),
     onp.array([1e-12, 0.4, 1.0, 2.2, 3e4]),
-    onp.array([-INF, -1.0, -1e-12, 0.0, INF]),
+    onp.array([-1.0, -1e-12, 0.0]),
 )
 EXPONENTIAL = Case(
     "Exponential",
@@ -211,7 +218,7 @@ EXPONENTIAL = Case(
     {"rate": 0.8},
     lambda rate: stats.expon(0.0, 1.0 / rate),
     onp.array([1e-12, 0.4, 1.0, 2.2, 300.0]),
-    onp.array([-INF, -1.0, -1e-12, 0.0, INF]),
+    onp.array([-1.0, -1e-12, 0.0]),
 )
 GAMMA = Case(
     "Gamma",
@@ -219,7 +226,7 @@ GAMMA = Case(
     {"concentration": 2.5, "rate": 1.5},
     lambda concentration, rate: stats.gamma(concentration, 0.0, 1.0 / rate),
     onp.array([1e-12, 0.4, 1.0, 2.2, 90.0]),
-    onp.array([-INF, -1.0, -1e-12, 0.0]),  # SciPy's answer at infinity is NaN
+    onp.array([-1.0, -1e-12, 0.0]),
 )
 INVERSE_GAMMA = Case(
     "InverseGamma",
@@ -227,7 +234,7 @@ INVERSE_GAMMA = Case(
     {"concentration": 2.5, "scale": 1.5},
     lambda concentration, scale: stats.invgamma(concentration, 0.0, scale),
     onp.array([1e-2, 0.4, 1.0, 2.2, 90.0]),
-    onp.array([-INF, -1.0, -1e-12, INF]),
+    onp.array([-1.0, -1e-12]),
 )
 LOG_NORMAL = Case(
     "LogNormal",
@@ -235,7 +242,7 @@ LOG_NORMAL = Case(
     {"loc": 0.3, "scale": 0.7},
     lambda loc, scale: stats.lognorm(scale, 0.0, onp.exp(loc)),
     onp.array([1e-9, 0.4, 1.0, 2.2, 90.0]),
-    onp.array([-INF, -1.0, 0.0, INF]),
+    onp.array([-1.0, 0.0]),
 )
 BETA = Case(
     "Beta",
@@ -243,7 +250,7 @@ BETA = Case(
     {"alpha": 2.5, "beta": 1.5},
     lambda alpha, beta: stats.beta(alpha, beta),
     onp.array([1e-12, 0.2, 0.5, 0.9, 1.0 - 1e-9]),
-    onp.array([-INF, -0.1, 0.0, 1.0, 1.1, INF]),
+    onp.array([-0.1, 0.0, 1.0, 1.1]),
 )
 LAPLACE = Case(
     "Laplace",
@@ -251,7 +258,7 @@ LAPLACE = Case(
     {"loc": 0.7, "scale": 2.5},
     lambda loc, scale: stats.laplace(loc, scale),
     onp.array([-300.0, -1.3, 0.0, 2.2, 40.0]),
-    onp.array([-INF, INF]),
+    NOWHERE,
 )
 LOGISTIC = Case(
     "Logistic",
@@ -259,7 +266,7 @@ LOGISTIC = Case(
     {"loc": 0.7, "scale": 2.5},
     lambda loc, scale: stats.logistic(loc, scale),
     onp.array([-300.0, -1.3, 0.0, 0.7, 2.2, 40.0]),
-    onp.array([-INF, INF]),
+    NOWHERE,
 )
 UNIFORM = Case(
     "Uniform",
@@ -267,7 +274,7 @@ UNIFORM = Case(
     {"lower": -1.0, "upper": 2.5},
     lambda lower, upper: stats.uniform(lower, upper - lower),
     onp.array([-0.7, 0.0, 0.5, 2.2]),
-    onp.array([-INF, -1.1, 2.6, INF]),
+    onp.array([-1.1, 2.6]),
 )
 
 CONTINUOUS = (
@@ -329,7 +336,7 @@ TRUNCATED = (
 
 PROBS = onp.array([0.2, 0.5, 0.3])
 LOGITS = onp.array([0.3, -1.2, 0.8])
-COUNTS = onp.array([-1.0, 0.5, INF])
+COUNTS = onp.array([-1.0, 0.5])
 
 
 def categories(probs: Any) -> Any:
@@ -377,7 +384,7 @@ DISCRETE = (
         {"rate": 3.4},
         lambda rate: stats.poisson(rate),
         onp.array([0, 1, 2, 3, 8, 100]),
-        COUNTS[:-1],  # SciPy's answer at infinity is NaN
+        COUNTS,
     ),
     Case(
         "Categorical probs",
@@ -453,3 +460,13 @@ VECTOR = (
 
 SCALAR = CONTINUOUS + TRUNCATED + DISCRETE
 ALL = SCALAR + VECTOR
+
+# Compiling is what costs on JAX, and all truncated distributions share their code but
+# for `log_cdf` and `log_survival`, which have tests of their own.
+ON_JAX = CONTINUOUS + TRUNCATED[:5] + DISCRETE + VECTOR
+
+
+def on_engines(table: tuple[Case, ...]) -> pytest.MarkDecorator:
+    """Each case of ``table`` on each engine, where it is to run there."""
+    pairs = [(name, case) for name in NAMES for case in table if name != "jax" or case in ON_JAX]
+    return pytest.mark.parametrize(("engine", "case"), pairs, indirect=["engine"], ids=repr)

@@ -1,4 +1,4 @@
-"""Diagnostics of draws, on bare arrays: did the chains mix, and how many draws are they worth?
+"""Diagnostics of draws on bare arrays: whether chains mixed, and what their draws are worth.
 
 Draws have the axes (chains, draws, ...); a result has the axes that remain. The
 estimators are ArviZ's (`arviz_stats`), which implements Vehtari, Gelman, Simpson,
@@ -77,6 +77,6 @@ def _by_chain(name: str, draws: Array, **options: Any) -> onp.ndarray:
 
 
 def _array_stats() -> Any:
-    from arviz_stats.base import array_stats  # imports scipy.stats, which takes a second
+    from arviz_stats.base.array import array_stats  # imports scipy.stats, which takes a second
 
     return array_stats

@@ -118,11 +118,11 @@ def _scalars(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.n
     """Every number of every draw: row names, and an array (*leading axes, rows)."""
     names, parts = [], []
     for name, value in draws.items():
-        value = onp.asarray(value, dtype=float)
-        shape = value.shape[leading:]
-        for index in itertools.product(*map(range, shape)):
-            names.append(f"{name}[{', '.join(map(str, index))}]" if shape else name)
-        parts.append(value.reshape(*value.shape[:leading], -1))
+        array = onp.asarray(value, dtype=float)
+        shape = array.shape[leading:]
+        indices = itertools.product(*map(range, shape))
+        names += [f"{name}[{', '.join(map(str, i))}]" if shape else name for i in indices]
+        parts.append(array.reshape(*array.shape[:leading], -1))
     return names, onp.concatenate(parts, axis=-1)
 
 

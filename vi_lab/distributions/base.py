@@ -175,8 +175,8 @@ class Distribution(ABC):
             return self.log_prob_in_support(x)
         event = (1,) * support.event_ndim
         selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
-        safe = np.where(selects, x, interior(support, onp.shape(x)))
-        return np.where(inside, self.log_prob_in_support(safe), -np.inf)
+        safe = select(selects, x, interior(support, onp.shape(x)))
+        return select(inside, self.log_prob_in_support(safe), -onp.inf)
 
     def _size(self, shape: Shape) -> tuple[int, ...]:
         """(*shape, *batch_shape), the size of a block of scalar draws."""
@@ -254,6 +254,20 @@ def interior(support: Support, shape: tuple[int, ...]) -> Array:
         case _:
             raise TypeError(f"support: {support!r} is none of those in vi_lab.supports")
     return point
+
+
+def select(condition: Array, x: Array, y: Array) -> Array:
+    """`np.where`, for arguments of different shapes too.
+
+    autograd's derivative of `where` forgets to sum over the axes along which an
+    argument was repeated; that of a sum does not.
+    """
+    shape = onp.broadcast_shapes(onp.shape(condition), onp.shape(x), onp.shape(y))
+
+    def spread(v: Array) -> Array:
+        return v if is_constant(v) or onp.shape(v) == shape else v + onp.zeros(shape)
+
+    return np.where(condition, spread(x), spread(y))
 
 
 def safe_log(p: Array) -> Array:

@@ -1,4 +1,4 @@
-r"""Warm-up: what step size, and what metric?
+r"""Warm-up: finding the step size and the metric.
 
 **Step size.** The leapfrog's energy error grows with eps; long steps are rejected,
 short ones waste gradients. Dual averaging (Nesterov 2009; Hoffman and Gelman 2014,

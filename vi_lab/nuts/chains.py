@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as onp
+
 import vi_lab.numpy as np
 from vi_lab.engine import Array, current
 from vi_lab.nuts.adaptation import DualAveraging, first_step_size, update_averaging
@@ -14,6 +16,7 @@ from vi_lab.nuts.trajectory import Noise, Record
 Data = dict[str, Array]
 
 
+@onp.errstate(all="ignore")  # a diverging trajectory overflows, and is dropped
 def start(
     structure: Any, z: Array, inverse_mass_matrix: Array, normal: Array, guess: Array, data: Data
 ) -> tuple[Point, Array]:
@@ -29,6 +32,7 @@ def start(
     return current().vmap(chain)(z, inverse_mass_matrix, normal, guess)
 
 
+@onp.errstate(all="ignore")
 def transitions(
     structure: Any,
     points: Point,
@@ -57,7 +61,7 @@ def transitions(
             averaging = engine.cond(
                 adapting,
                 lambda averaging, alpha: update_averaging(averaging, alpha, target_accept),
-                lambda averaging, alpha: averaging,  # noqa: ARG005
+                lambda averaging, alpha: averaging,
                 averaging,
                 record.acceptance,
             )

@@ -16,7 +16,7 @@ import numpy as onp
 from vi_lab import engine as engines
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array, Engine
-from vi_lab.errors import ConvergenceWarning, NonFiniteError
+from vi_lab.errors import ConvergenceWarning
 from vi_lab.nuts import chains as compiled
 from vi_lab.nuts.adaptation import (
     FASTEST_SEARCH,
@@ -83,8 +83,6 @@ def nuts(
     ValueError
         for a bad argument, or a log density that is not finite at the start, is flat,
         or is not continuous.
-    NonFiniteError
-        if a chain reaches a point whose gradient is not finite; it names the latent.
 
     Warns
     -----
@@ -100,21 +98,19 @@ def nuts(
     randomness = Randomness.from_seed(seed, chains, model.dim, max_depth)
     with progress_bar(None, "NUTS, warm-up", progress, total=tune + draws) as bar:
         run = Run(engines.get(engine), model, randomness, target_accept, bar)
+        records: list[Record] = []
+        interrupted = False
         try:
             state = _warm_up(run, tune, init)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"nuts: interrupted during warm-up, after {bar.n} of {tune} transitions: there "
-                "are no draws yet"
-            ) from None
-        records, interrupted = [], False
-        bar.set_description("NUTS")
-        try:
+            bar.set_description("NUTS")
             for _, record in run.blocks(state, draws, adapting=False):
                 records.append(record)
         except KeyboardInterrupt:
             if not records:
-                raise
+                raise KeyboardInterrupt(
+                    f"nuts: interrupted after {run.done} of {tune + draws} transitions, "
+                    f"{tune} of them warm-up: there are no draws to keep yet"
+                ) from None
             interrupted = True
     joined = Record(*(onp.concatenate(parts, axis=1) for parts in zip(*records, strict=True)))
     result = NutsResult(
@@ -155,7 +151,8 @@ class Run:
         self._target_accept, self._bar = target_accept, bar
         self._start = engine.compile(compiled.start, static=(0,))
         self._transitions = engine.compile(compiled.transitions, static=(0,))
-        self._length, self._divergences = 10, 0
+        self._length = 10
+        self.done = 0
 
     def start(
         self,
@@ -171,6 +168,7 @@ class Run:
 
     def blocks(self, state: Chains, count: int, adapting: bool) -> Iterator[tuple[Chains, Record]]:
         """``count`` transitions; after each block, the chains and the block's record."""
+        divergences = 0
         while count:
             length = min(self._length, self.randomness.block_size, count)
             started = time.perf_counter()
@@ -183,26 +181,17 @@ class Run:
                 self._target_accept,
                 self.model.data,
             )
-            stuck = ~onp.isfinite(points.gradient).all(axis=1)
-            if stuck.any():
-                chain = int(onp.argmax(stuck))
-                raise NonFiniteError(
-                    f"chain {chain} is at z = {points.z[chain]}, where the log density is "
-                    f"finite; {_bad_gradient(self.model, points, chain)}. Rewrite those terms"
-                )
             state = Chains(points, averaging, state.inverse_mass_matrix)
             record = Record(*(part[:, :length] for part in record))
             count -= length
-            self._show(length, record, averaging)
+            self.done += length
             pace = length / (time.perf_counter() - started)
             self._length = max(1, int(min(pace * SECONDS_PER_BLOCK, 10 * length)))
             yield state, record
-
-    def _show(self, length: int, record: Record, averaging: DualAveraging) -> None:
-        self._divergences += int(record.diverging.sum())
-        step_size = onp.exp(averaging.log_step_size).mean()
-        self._bar.update(length)
-        self._bar.set_postfix(divergences=self._divergences, step_size=f"{step_size:.3g}")
+            divergences += int(record.diverging.sum())
+            step_size = onp.exp(averaging.log_step_size).mean()
+            self._bar.update(length)
+            self._bar.set_postfix(divergences=divergences, step_size=f"{step_size:.3g}")
 
 
 def _warm_up(run: Run, tune: int, init: Mapping[str, Array] | Array | None) -> Chains:

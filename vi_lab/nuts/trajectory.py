@@ -99,7 +99,11 @@ class Span(NamedTuple):
 
 
 def leaf(hamiltonian: Hamiltonian, point: Point, momentum: Array, start_energy: Array) -> Span:
-    """A span of one leaf; an energy that is not a number is an infinite one."""
+    """A span of one leaf; an energy that is not a number counts as infinite.
+
+    So a point whose log density or gradient (which moved the momentum) is not finite
+    gets no weight, and is never a draw.
+    """
     energy = hamiltonian.energy(point, momentum)
     log_weight = start_energy - energy
     log_weight = np.where(np.isnan(log_weight), -np.inf, log_weight)

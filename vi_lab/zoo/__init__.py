@@ -5,7 +5,7 @@ to compare a fit with, exact ones or those of a long, checked MCMC run.
 
 >>> from vi_lab import zoo
 >>> zoo.wells().model()
-Model wells_program: 2 latents on R^3
+Model logistic_regression: 2 latents on R^3
   alpha ()  Real()
   beta (2,)  Real()
 observed: switched (3020,)

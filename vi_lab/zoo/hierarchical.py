@@ -22,7 +22,7 @@ from vi_lab.engine import Array
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
 
-def eight_schools_noncentered_program(m: Any, y: Array, sigma: Array) -> None:
+def noncentered(m: Any, y: Array, sigma: Array) -> None:
     """Effects ``theta`` (8,) from standardised ones; ``y`` and ``sigma`` in test points."""
     theta_trans = m.sample("theta_trans", Normal(0.0, 1.0), shape=(8,))
     mu = m.sample("mu", Normal(0.0, 5.0))
@@ -36,6 +36,6 @@ def eight_schools_noncentered() -> ZooEntry:
     return from_posteriordb(
         "eight_schools_noncentered",
         "eight_schools-eight_schools_noncentered",
-        eight_schools_noncentered_program,
+        noncentered,
         lambda data: {"y": data["y"].astype(float), "sigma": data["sigma"].astype(float)},
     )

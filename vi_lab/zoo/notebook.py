@@ -50,15 +50,15 @@ def notebook_gaussian() -> ZooEntry:
 
 
 @cache
-def correlated(rho: float) -> Callable[[Any], None]:
+def correlated_program(rho: float) -> Callable[[Any], None]:
     """The program for one ``rho``: cached, so that equal models share compiled code."""
     # Outside the program, where its covariance is factorised once.
     target = MultivariateNormal([0.0, 0.0], covariance=[[1.0, rho], [rho, 1.0]])
 
-    def correlated_program(m: Any) -> None:
+    def correlated(m: Any) -> None:
         m.sample("density", target)
 
-    return correlated_program
+    return correlated
 
 
 def correlated_gaussian(rho: float = 0.8) -> ZooEntry:
@@ -74,7 +74,7 @@ def correlated_gaussian(rho: float = 0.8) -> ZooEntry:
     scalars = ("density[0]", "density[1]")
     return ZooEntry(
         name="correlated_gaussian",
-        program=correlated(rho),
+        program=correlated_program(rho),
         data={},
         exact=Exact(
             mean=dict.fromkeys(scalars, 0.0),

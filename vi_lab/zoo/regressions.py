@@ -15,9 +15,9 @@ from vi_lab.engine import Array
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
 
-def kidiq_interaction_program(m: Any, predictors: Array, kid_score: Array) -> None:
+def linear_regression(m: Any, predictors: Array, kid_score: Array) -> None:
     """kid_score ~ N(predictors @ beta, sigma); ``predictors`` (434, 4), ``kid_score`` (434,)."""
-    beta = m.sample("beta", Flat(), shape=(4,))
+    beta = m.sample("beta", Flat(), shape=predictors.shape[1:])
     sigma = m.sample("sigma", HalfCauchy(2.5))
     m.observe("kid_score", Normal(predictors @ beta, sigma), kid_score)
 
@@ -39,19 +39,19 @@ def kidiq_interaction() -> ZooEntry:
         }
 
     return from_posteriordb(
-        "kidiq_interaction", "kidiq-kidscore_interaction", kidiq_interaction_program, prepare
+        "kidiq_interaction", "kidiq-kidscore_interaction", linear_regression, prepare
     )
 
 
-def wells_program(m: Any, predictors: Array, switched: Array) -> None:
+def logistic_regression(m: Any, predictors: Array, switched: Array) -> None:
     """logit Pr(switched) = alpha + predictors @ beta; ``predictors`` (3020, 2)."""
     alpha = m.sample("alpha", Flat())
-    beta = m.sample("beta", Flat(), shape=(2,))
+    beta = m.sample("beta", Flat(), shape=predictors.shape[1:])
     m.observe("switched", Bernoulli(logits=alpha + predictors @ beta), switched)
 
 
 def wells() -> ZooEntry:
-    """Did a household of Araihazar, Bangladesh, switch to another well?
+    """Whether a household of Araihazar, Bangladesh, switched to another well.
 
     The predictors are the distance to the nearest safe well, in units of 100 m, and
     the arsenic in its own, in units of 100 micrograms a litre.
@@ -63,10 +63,12 @@ def wells() -> ZooEntry:
             "switched": data["switched"],
         }
 
-    return from_posteriordb("wells", "wells_data-wells_dist100ars_model", wells_program, prepare)
+    return from_posteriordb(
+        "wells", "wells_data-wells_dist100ars_model", logistic_regression, prepare
+    )
 
 
-def ark_program(m: Any, past: Array, y: Array) -> None:
+def autoregression(m: Any, past: Array, y: Array) -> None:
     r"""y_t ~ N(alpha + sum_k beta_k y_{t-k}, sigma), given the first K values.
 
     ``y`` (T - K,) holds the values after those, and ``past`` (T - K, K) in its row for
@@ -86,4 +88,4 @@ def ark() -> ZooEntry:
         past = onp.stack([y[order - k : len(y) - k] for k in range(1, order + 1)], axis=1)
         return {"past": past, "y": y[order:]}
 
-    return from_posteriordb("ark", "arK-arK", ark_program, prepare)
+    return from_posteriordb("ark", "arK-arK", autoregression, prepare)

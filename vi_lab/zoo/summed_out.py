@@ -30,7 +30,7 @@ from vi_lab.supports import Ordered, PositiveOrdered
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
 
-def gaussian_mixture_program(m: Any, y: Array) -> None:
+def two_normals(m: Any, y: Array) -> None:
     """Two normal components; ``theta`` is the weight of the one with the smaller mean."""
     mu = m.sample("mu", Flat(Ordered()), shape=(2,))
     m.factor("prior of mu", Normal(0.0, 2.0).log_prob(mu))
@@ -46,12 +46,12 @@ def gaussian_mixture() -> ZooEntry:
     return from_posteriordb(
         "gaussian_mixture",
         "low_dim_gauss_mix-low_dim_gauss_mix",
-        gaussian_mixture_program,
+        two_normals,
         lambda data: {"y": data["y"]},
     )
 
 
-def hmm_program(m: Any, y: Array) -> None:
+def hidden_markov(m: Any, y: Array) -> None:
     """Two states with normal emissions of sd 1; either may be the first, with weight 1."""
     theta1 = m.sample("theta1", Dirichlet([1.0, 1.0]))  # from the first state, to each
     theta2 = m.sample("theta2", Dirichlet([1.0, 1.0]))
@@ -66,16 +66,17 @@ def hmm_program(m: Any, y: Array) -> None:
 def hmm() -> ZooEntry:
     """100 simulated values from a hidden Markov model with two states."""
     return from_posteriordb(
-        "hmm", "hmm_example-hmm_example", hmm_program, lambda data: {"y": data["y"]}
+        "hmm", "hmm_example-hmm_example", hidden_markov, lambda data: {"y": data["y"]}
     )
 
 
 def log_matrix_product(log_matrices: Array) -> Array:
     """log(A_1 A_2 ... A_T), entry by entry, from the logarithms of all A_t, (T, K, K)."""
-    while len(log_matrices) > 1:
-        pairs = 2 * (len(log_matrices) // 2)
-        left, right = log_matrices[0:pairs:2], log_matrices[1:pairs:2]
+    while (length := len(log_matrices)) > 1:
+        even = 2 * (length // 2)
         # (A B)_ik = sum_j A_ij B_jk, for all pairs at once; j is axis 2 of (pairs, i, j, k)
-        products = sp.logsumexp(left[:, :, :, None] + right[:, None, :, :], axis=2)
-        log_matrices = np.concatenate([products, log_matrices[pairs:]])
+        left, right = log_matrices[0:even:2, :, :, None], log_matrices[1:even:2, None, :, :]
+        products = sp.logsumexp(left + right, axis=2)
+        odd = length > even  # the last has no partner yet
+        log_matrices = np.concatenate([products, log_matrices[even:]]) if odd else products
     return log_matrices[0]

@@ -1,0 +1,309 @@
+"""Pictures of fits, of draws, and of data beside replicated data.
+
+A result is a `Fit`, a `NutsResult`, or a dictionary of draws ``{name: (S, *shape)}``. Its
+numbers are shown one by one, called as in summaries: ``mu``, ``theta[0]``, ``L[1, 0]``.
+
+Each function draws on the axes it is given, or on those of a new figure, and returns
+them. Colours are those of Okabe and Ito, which colour-blind readers tell apart, and
+line styles differ as well, for print in grey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
+
+import numpy as onp
+
+from vi_lab.checks import check_whole
+from vi_lab.engine import Array
+from vi_lab.fit import Fit
+from vi_lab.nuts import NutsResult
+from vi_lab.summary import _scalars
+
+Result = Fit | NutsResult | Mapping[str, Array]
+Names = str | Sequence[str] | None
+
+FIT_DRAWS = 10_000  # from a q, which has none of its own
+POINTS = 5_000  # at most, in a scatter plot: more would only be black
+TAIL = 0.0005  # of the draws at either end, outside the picture: one outlier would fill it
+LEAST_SPAN = 0.5  # nats: smaller differences of an ELBO are no news
+
+# Okabe and Ito (2008), "Color universal design", without its yellow, too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+DASHES = ("-", "--", "-.", ":")
+DATA_COLOUR = "0.25"
+
+
+def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
+    """The ELBO estimated at every ``every``-th step of ``fit``, and its running mean.
+
+    The running mean is over the last 2% of the steps that were asked for. The vertical
+    axis shows the level at which the second half of the fit stays, with as much again
+    below it for the rise: the first steps are usually far under the picture.
+
+    Raises
+    ------
+    TypeError
+        if ``fit`` is no `Fit`.
+    ValueError
+        if ``every`` is not a positive whole number, or leaves fewer than two steps.
+    """
+    if not isinstance(fit, Fit):
+        raise TypeError(f"fit: a {type(fit).__name__} has no ELBO by step; give the Fit of advi")
+    check_whole("every", every, least=1)
+    steps = onp.arange(len(fit.losses))[::every]
+    if len(steps) < 2:
+        raise ValueError(f"every: {every} leaves 1 of {len(fit.losses)} steps; give a smaller one")
+    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
+    estimates = -onp.asarray(fit.losses)
+    window = max(1, len(estimates) // 50)
+    ax.plot(steps, estimates[::every], color=COLOURS[4], linewidth=0.6, label="each step")
+    ax.plot(
+        steps,
+        running_mean(estimates, window)[::every],
+        color=COLOURS[1],
+        label=f"mean of the last {window:,} steps",
+    )
+    low, high = onp.quantile(estimates[len(estimates) // 2 :], [0.005, 0.995])
+    span = max(high - low, LEAST_SPAN)
+    ax.set(xlabel="step", ylabel="ELBO (nats)", ylim=(low - span, high + 0.5 * span))
+    ax.margins(x=0.01)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def trace(result: Result, names: Names = None, axes: Any = None, seed: int = 0) -> Any:
+    """A row for each number: on the left its density, on the right its draws in order.
+
+    Chains are drawn one by one; of a `Fit`, 10,000 draws (``seed`` is for these). ``names``
+    picks what to show: ``"theta"`` for all its entries, ``"theta[0]"`` for one.
+
+    Returns
+    -------
+    axes, of shape (numbers, 2)
+
+    Raises
+    ------
+    ValueError
+        if a name is unknown, or ``axes`` are not two for each number.
+    """
+    scalars, draws = _select(*_draws(result, seed), names)
+    axes = _axes(axes, len(scalars), 2, width=5.0, height=1.9)
+    for row, scalar, chains in zip(axes, scalars, onp.moveaxis(draws, -1, 0), strict=True):
+        density, order = row
+        for i, (chain, style) in enumerate(zip(chains, _styles(), strict=False)):
+            _density(density, chain, label=f"chain {i}", **style)
+            order.plot(chain, color=style["color"], linewidth=0.4, alpha=0.7, rasterized=True)
+        density.set(xlabel=scalar, ylabel="density", xlim=_limits(chains), yticks=[])
+        order.set(xlabel="draw", ylabel=scalar)
+        order.margins(x=0.01)
+    if len(draws) > 1:
+        axes[0, 0].legend(loc="best")
+    return axes
+
+
+def compare(*, names: Names = None, axes: Any = None, seed: int = 0, **results: Result) -> Any:
+    """A panel for each number, with its density in each of ``results`` by label.
+
+    ``compare(ADVI=fit, NUTS=chains)``; labels that are no Python names come as
+    ``compare(**{"mean field": fit})``. Without ``names``, the numbers that all results
+    have are shown. Chains are pooled; of a `Fit`, 10,000 draws are taken, with ``seed``.
+
+    Returns
+    -------
+    axes, of shape (numbers,)
+
+    Raises
+    ------
+    ValueError
+        if there is no result, a name is unknown, no number is common to all results, or
+        ``axes`` are not one for each number.
+    """
+    if not results:
+        raise ValueError("results: give at least one, by its label: compare(ADVI=fit)")
+    tables = {label: _draws(result, seed) for label, result in results.items()}
+    if names is None:
+        first, *others = (scalars for scalars, _ in tables.values())
+        names = [scalar for scalar in first if all(scalar in other for other in others)]
+        if not names:
+            raise ValueError(f"results: {', '.join(tables)} have no number in common to compare")
+    chosen = {label: _select(*table, names) for label, table in tables.items()}
+    scalars = next(iter(chosen.values()))[0]
+    columns = min(len(scalars), 3)
+    if axes is None:
+        rows = -(-len(scalars) // columns)
+        grid = _new_axes(rows, columns, width=3.6, height=2.8).ravel()
+        for spare in grid[len(scalars) :]:
+            spare.remove()
+        axes = grid[: len(scalars)]
+    axes = _axes(axes, len(scalars), 1, width=3.6, height=2.8)[:, 0]
+    for k, (ax, scalar) in enumerate(zip(axes, scalars, strict=True)):
+        pooled = [draws[..., k].ravel() for _, draws in chosen.values()]
+        for label, draws, style in zip(chosen, pooled, _styles(), strict=False):
+            _density(ax, draws, label=label, **style)
+        limits = onp.array([_limits(draws) for draws in pooled])
+        ax.set(xlabel=scalar, yticks=[], xlim=(limits[:, 0].min(), limits[:, 1].max()))
+        ax.set_ylabel("density" if k % columns == 0 else "")
+    axes[0].legend(loc="best")
+    return axes
+
+
+def replicated(
+    data: Array, replicated: Array, columns: Sequence[int] | None = None, ax: Any = None
+) -> Any:
+    """The density of ``data`` (N,) beside that of replicated values of single rows.
+
+    ``replicated`` (S, N) are data sets as `vi_lab.posterior_predictive` draws them;
+    each of ``columns`` (by default four, evenly spaced) is one row of the data, and its
+    curve the density of that row's S replicated values.
+
+    Raises
+    ------
+    ValueError
+        if the shapes do not fit, or there is no such column.
+    """
+    data, replicated = onp.asarray(data), onp.asarray(replicated)
+    if data.ndim != 1 or replicated.ndim != 2 or replicated.shape[1:] != data.shape:
+        raise ValueError(
+            f"replicated: need data (N,) and replicated data sets (S, N), not {data.shape} and "
+            f"{replicated.shape}"
+        )
+    if columns is None:
+        columns = sorted(set(onp.linspace(0, len(data) - 1, 4).round().astype(int).tolist()))
+    absent = [column for column in columns if not 0 <= column < len(data)]
+    if absent:
+        raise ValueError(f"columns: there are none of {absent}; data rows are 0 to {len(data) - 1}")
+    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
+    ax.hist(data, bins="auto", density=True, color="0.85", edgecolor="white")
+    for column, style in zip(columns, _styles(), strict=False):
+        _density(ax, replicated[:, column], label=f"replicated, row {column}", **style)
+    # As data are few, their range is not that of their distribution: the curve goes beyond.
+    grid, density = _kde(data, bound_correction=False, extend=True, extend_fct=0.5)
+    ax.plot(grid, density, color=DATA_COLOUR, linewidth=2.5, label="data")
+    ax.set(xlabel="value", ylabel="density")
+    ax.legend(loc="best")
+    return ax
+
+
+def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> Any:
+    """The draws of two numbers, such as ``"density[0]"`` and ``"density[1]"``, as points.
+
+    At most 5,000 are shown, evenly spaced among all; ``seed`` is for those of a `Fit`.
+
+    Raises
+    ------
+    ValueError
+        if a name is unknown or means more than one number.
+    """
+    scalars, draws = _draws(result, seed)
+    pooled = draws.reshape(-1, len(scalars))
+    pooled = pooled[onp.linspace(0, len(pooled) - 1, min(POINTS, len(pooled))).astype(int)]
+    pairs = []
+    for argument, name in {"x": x, "y": y}.items():
+        if name not in scalars:
+            raise ValueError(f"{argument}: {_unknown(name, scalars)}")
+        pairs.append(pooled[:, scalars.index(name)])
+    ax = _new_axes(1, 1, width=4.2, height=4.2)[0, 0] if ax is None else ax
+    ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.25, mew=0, rasterized=True)
+    ax.set(xlabel=x, ylabel=y)
+    return ax
+
+
+def running_mean(values: onp.ndarray, window: int) -> onp.ndarray:
+    """The mean of the last ``window`` of ``values`` (T,) up to each (fewer at first): (T,)."""
+    total = onp.concatenate([[0.0], onp.cumsum(values)])
+    last = onp.arange(1, len(values) + 1)
+    first = onp.maximum(last - window, 0)
+    return (total[last] - total[first]) / (last - first)
+
+
+# ------------------------------------------------------------------------- results
+
+
+def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
+    """The names of all numbers, and their draws, (chains, draws, numbers)."""
+    if isinstance(result, NutsResult):
+        return _scalars(result.draws, leading=2)
+    if isinstance(result, Fit):
+        result = result.sample(FIT_DRAWS, seed=seed)
+    elif not isinstance(result, Mapping):
+        raise TypeError(
+            f"result: a {type(result).__name__} has no draws; give a Fit, a NutsResult, or draws "
+            "by name, {name: (S, *shape)}"
+        )
+    lengths = {name: onp.shape(draws)[:1] for name, draws in result.items()}
+    if len(set(lengths.values())) != 1 or () in lengths.values():
+        raise ValueError(f"result: draws by name must all be (S, *shape), but begin with {lengths}")
+    scalars, table = _scalars(result, leading=1)
+    return scalars, table[None]
+
+
+def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[str], onp.ndarray]:
+    """Those numbers that ``names`` means, in its order; all of them, if None."""
+    if names is None:
+        return scalars, draws
+    chosen = []
+    for name in [names] if isinstance(names, str) else names:
+        found = [s for s in scalars if s == name or s.startswith(f"{name}[")]
+        if not found:
+            raise ValueError(f"names: {_unknown(name, scalars)}")
+        chosen += found
+    return chosen, draws[..., [scalars.index(name) for name in chosen]]
+
+
+def _unknown(name: str, scalars: list[str]) -> str:
+    known = ", ".join(scalars[:8]) + (" ..." if len(scalars) > 8 else "")
+    return f"there is no {name!r}; choose among {known}"
+
+
+# ------------------------------------------------------------------------- drawing
+
+
+def _density(ax: Any, draws: onp.ndarray, **style: Any) -> None:
+    """A kernel density estimate of ``draws`` (S,) without their outermost; a bar if constant."""
+    low, high = _limits(draws)
+    inside = draws[(draws >= low) & (draws <= high)]
+    if inside.min() == inside.max():  # such as an entry of a Cholesky factor
+        ax.axvline(inside[0], **style)
+    else:
+        ax.plot(*_kde(inside), **style)
+
+
+def _kde(draws: onp.ndarray, **options: Any) -> tuple[onp.ndarray, onp.ndarray]:
+    """A grid of values and the density there."""
+    from arviz_stats.base.array import array_stats  # imports scipy.stats, which takes a second
+
+    estimate: Any = array_stats.kde
+    grid, density, _ = estimate(onp.asarray(draws, dtype=float), **options)
+    return grid, density
+
+
+def _limits(draws: onp.ndarray) -> tuple[float, float]:
+    low, high = onp.quantile(draws, [TAIL, 1.0 - TAIL])
+    return float(low), float(high)
+
+
+def _styles() -> Any:
+    """Colours and line styles, for ever; together they repeat after twelve."""
+    return ({"color": c, "linestyle": d} for c, d in zip(cycle(COLOURS), cycle(DASHES)))
+
+
+def _axes(axes: Any, rows: int, columns: int, *, width: float, height: float) -> onp.ndarray:
+    """``axes`` as an array (rows, columns), or those of a new figure if None."""
+    if axes is None:
+        return _new_axes(rows, columns, width=width, height=height)
+    given = onp.ravel(onp.asarray(axes, dtype=object))
+    if given.size != rows * columns:
+        raise ValueError(f"axes: need {rows * columns} for {rows} numbers, not {given.size}")
+    return given.reshape(rows, columns)
+
+
+def _new_axes(rows: int, columns: int, *, width: float, height: float) -> onp.ndarray:
+    """The axes of a new figure, (rows, columns); sizes in inches for each."""
+    import matplotlib.pyplot as plt  # takes half a second, and only pictures need it
+
+    size = (width * columns, height * rows)
+    _, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+    return axes
