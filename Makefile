@@ -95,7 +95,7 @@ $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	    "vi_lab needs Python 3.11 or later: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[jax,book,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[jax,arviz,book,dev]'
 	@touch $@
 
 $(VENV)/.bench: $(INSTALLED)

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {"matplotlib-base": "matplotlib"}  # conda's matplotlib without the window toolkits
-EXTRAS = ("jax", "book", "dev")
+EXTRAS = ("jax", "arviz", "book", "dev")
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 

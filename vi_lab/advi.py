@@ -59,9 +59,9 @@ def advi(
     estimator : "sticking_the_landing", "reparameterised", or an estimator
         (stochastic only)
     optimizer : an optimiser of `vi_lab.optimizers`; by default Adam with a step
-        size that is constant for half the steps and then decays. An `AdviSequence`
+        size that decays (`default_optimizer`). An `AdviSequence`
         without an eta has it searched for
-    average : how iterates are averaged; by default over the last half of the steps
+    average : how iterates are averaged; by default over the last three quarters
     init : constrained value by latent to centre the first q on; by default z = 0
     seed : every draw follows from it: the same seed gives the same bits
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
@@ -105,7 +105,7 @@ def advi(
             family=chosen,
             estimator=get_estimator(estimator),
             optimizer=default_optimizer(steps) if optimizer is None else optimizer,
-            average=TailAverage(start=steps // 2) if average is None else average,
+            average=TailAverage(start=steps // 4) if average is None else average,
         )
         if isinstance(problem.optimizer, AdviSequence) and problem.optimizer.eta is None:
             problem = search_eta(problem, model, params, draws=draws, rng=rng, engine=runner)
@@ -133,8 +133,13 @@ def advi(
 
 
 def default_optimizer(steps: int) -> Adam:
-    """Adam whose step size holds for half of ``steps`` and then falls by a factor of 100."""
-    return Adam(ConstantThenDecay(initial=0.05, final=0.0005, hold=steps // 2, steps=steps))
+    """Adam with a step size that falls from 0.05 to 0.0005, by the same factor at each step.
+
+    Where q comes close to the posterior, gradients that stick the landing vanish, and
+    Adam, which divides by their size, takes steps of the full step size nevertheless:
+    a constant one would never come to rest.
+    """
+    return Adam(ConstantThenDecay(initial=0.05, final=0.0005, hold=0, steps=steps))
 
 
 def _refuse_stochastic_options(family: LocationScaleGaussian, **options: Any) -> None:

@@ -39,9 +39,10 @@ DATA_COLOUR = "0.25"
 def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
     """The ELBO estimated at every ``every``-th step of ``fit``, and its running mean.
 
-    The running mean is over the last 2% of the steps that were asked for. The vertical
-    axis shows the level at which the second half of the fit stays, with as much again
-    below it for the rise: the first steps are usually far under the picture.
+    The mean is over a fiftieth of all steps; fits of a few dozen steps, such as
+    deterministic ones, have none. The vertical axis shows the level at which the second
+    half of the fit stays, with as much again below it for the rise: the first steps are
+    usually far under the picture.
 
     Raises
     ------
@@ -58,18 +59,17 @@ def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
         raise ValueError(f"every: {every} leaves 1 of {len(fit.losses)} steps; give a smaller one")
     ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
     estimates = -onp.asarray(fit.losses)
-    window = max(1, len(estimates) // 50)
-    ax.plot(steps, estimates[::every], color=COLOURS[4], linewidth=0.6, label="each step")
-    ax.plot(
-        steps,
-        running_mean(estimates, window)[::every],
-        color=COLOURS[1],
-        label=f"mean of the last {window:,} steps",
-    )
+    window = len(estimates) // 50
+    few = window < 2
+    thin = {"color": COLOURS[0], "marker": "."} if few else {"color": COLOURS[4], "linewidth": 0.6}
+    ax.plot(steps, estimates[::every], label="estimate of a step", **thin)
+    if not few:
+        mean = running_mean(estimates, window)[::every]
+        ax.plot(steps, mean, color=COLOURS[1], label=f"mean of the last {window:,} steps")
     low, high = onp.quantile(estimates[len(estimates) // 2 :], [0.005, 0.995])
     span = max(high - low, LEAST_SPAN)
     ax.set(xlabel="step", ylabel="ELBO (nats)", ylim=(low - span, high + 0.5 * span))
-    ax.margins(x=0.01)
+    ax.margins(x=0.02)
     ax.legend(loc="lower right")
     return ax
 
@@ -97,6 +97,7 @@ def trace(result: Result, names: Names = None, axes: Any = None, seed: int = 0) 
             _density(density, chain, label=f"chain {i}", **style)
             order.plot(chain, color=style["color"], linewidth=0.4, alpha=0.7, rasterized=True)
         density.set(xlabel=scalar, ylabel="density", xlim=_limits(chains), yticks=[])
+        density.set_ylim(bottom=0)
         order.set(xlabel="draw", ylabel=scalar)
         order.margins(x=0.01)
     if len(draws) > 1:
@@ -145,6 +146,7 @@ def compare(*, names: Names = None, axes: Any = None, seed: int = 0, **results: 
             _density(ax, draws, label=label, **style)
         limits = onp.array([_limits(draws) for draws in pooled])
         ax.set(xlabel=scalar, yticks=[], xlim=(limits[:, 0].min(), limits[:, 1].max()))
+        ax.set_ylim(bottom=0)
         ax.set_ylabel("density" if k % columns == 0 else "")
     axes[0].legend(loc="best")
     return axes
@@ -206,7 +208,7 @@ def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> An
             raise ValueError(f"{argument}: {_unknown(name, scalars)}")
         pairs.append(pooled[:, scalars.index(name)])
     ax = _new_axes(1, 1, width=4.2, height=4.2)[0, 0] if ax is None else ax
-    ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.25, mew=0, rasterized=True)
+    ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.35, mew=0, rasterized=True)
     ax.set(xlabel=x, ylabel=y)
     return ax
 
@@ -276,7 +278,7 @@ def _kde(draws: onp.ndarray, **options: Any) -> tuple[onp.ndarray, onp.ndarray]:
     from arviz_stats.base.array import array_stats  # imports scipy.stats, which takes a second
 
     estimate: Any = array_stats.kde
-    grid, density, _ = estimate(onp.asarray(draws, dtype=float), **options)
+    grid, density, _ = estimate(onp.asarray(draws, dtype=float), bw="silverman", **options)
     return grid, density
 
 

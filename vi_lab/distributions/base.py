@@ -257,22 +257,24 @@ def interior(support: Support, shape: tuple[int, ...]) -> Array:
 
 
 def select(condition: Array, x: Array, y: Array) -> Array:
-    """`np.where`, for arguments of different shapes too.
+    """`np.where`, as it has to be called for autograd to differentiate it.
 
-    autograd's derivative of `where` forgets to sum over the axes along which an
-    argument was repeated; that of a sum does not.
+    The derivative of autograd's `where` forgets to sum over the axes along which an
+    argument was repeated, and fails when the derivative that reaches it is a plain
+    float, as that of a scalar result is: a sum and a product see to these.
     """
     shape = onp.broadcast_shapes(onp.shape(condition), onp.shape(x), onp.shape(y))
 
     def spread(v: Array) -> Array:
         return v if is_constant(v) or onp.shape(v) == shape else v + onp.zeros(shape)
 
-    return np.where(condition, spread(x), spread(y))
+    selected = np.where(condition, spread(x), spread(y))
+    return selected if is_constant(selected) else selected * onp.float64(1.0)
 
 
 def safe_log(p: Array) -> Array:
     """The log of a probability that may underflow: -inf at 0, with derivative 0 there."""
-    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), -np.inf)
+    return select(p > 0, np.log(select(p > 0, p, 1.0)), -onp.inf)
 
 
 def centred(x: Array, loc: Array) -> Array:

@@ -139,7 +139,7 @@ class Exponential(Continuous):
         return -self.rate * x
 
     def inverse_log_cdf(self, log_p: onp.ndarray) -> onp.ndarray:
-        return -onp.log(-onp.expm1(log_p)) / self.rate
+        return -onp.log1p(-onp.exp(log_p)) / self.rate
 
     def inverse_log_survival(self, log_q: onp.ndarray) -> onp.ndarray:
         return -log_q / self.rate

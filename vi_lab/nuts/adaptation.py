@@ -78,7 +78,8 @@ def first_step_size(hamiltonian: Hamiltonian, start: Point, normal: Array, guess
     """Double or halve ``guess`` until one leapfrog step's acceptance crosses 0.8.
 
     Hoffman and Gelman (2014), Algorithm 4, with Stan's 0.8 for their 0.5. ``normal``
-    (D,) are standard normal numbers for the momentum.
+    (D,) are standard normal numbers for the momentum. Where the density is not finite
+    there is nothing to find, and ``guess`` is returned.
     """
     momentum = hamiltonian.momentum(normal)
     energy = hamiltonian.energy(start, momentum)
@@ -90,7 +91,7 @@ def first_step_size(hamiltonian: Hamiltonian, start: Point, normal: Array, guess
     def crossed_not(search: tuple[Array, Array, Array]) -> Array:
         step_size, doubling, accepted = search
         inside = (step_size > SLOWEST_SEARCH) & (step_size < FASTEST_SEARCH)
-        return inside & (accepted == doubling)
+        return np.isfinite(energy) & inside & (accepted == doubling)
 
     def again(search: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         step_size, doubling, _ = search
