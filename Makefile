@@ -70,6 +70,7 @@ links: $(INSTALLED) ## do all links of that build lead somewhere?
 .PHONY: notebooks
 notebooks: $(INSTALLED) ## run the chapters, and store the notebooks that the book shows
 	$(BIN)/python book/tools/notebooks.py $(CHAPTERS)
+	$(BIN)/python book/tools/readme_picture.py
 
 .PHONY: bench
 bench: $(VENV)/.bench ## time the library beside its peers

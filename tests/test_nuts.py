@@ -65,12 +65,12 @@ def quiet_nuts(target, **options):
 
 def test_moments_of_a_correlated_gaussian(engine):
     """Six statistics within 4.5 Monte Carlo errors: a false alarm in 25,000 for all."""
-    result = quiet_nuts(CORRELATED, chains=2, tune=250, draws=600, seed=4)
+    result = quiet_nuts(CORRELATED, chains=2, tune=150, draws=350, seed=4)
     z = result.z
     products = onp.stack([z[..., 0] ** 2, z[..., 1] ** 2, z[..., 0] * z[..., 1]], axis=-1)
     statistics = onp.concatenate([z, products, z[..., :1] ** 3], axis=-1)
     exact = onp.array([0.0, 0.0, 1.0, 1.0, 0.8, 0.0])
-    assert diagnostics.ess_bulk(statistics).min() > 200
+    assert diagnostics.ess_bulk(statistics).min() > 100
     errors = (statistics.mean(axis=(0, 1)) - exact) / diagnostics.mcse(statistics)
     assert abs(errors).max() < 4.5
     assert result.acceptance.mean() == pytest.approx(0.85, abs=0.1)
@@ -79,7 +79,7 @@ def test_moments_of_a_correlated_gaussian(engine):
 
 def test_moments_of_a_skewed_target(engine):
     """A gamma variable and its logarithm: three statistics within 4.5 Monte Carlo errors."""
-    result = quiet_nuts(vl.Target(log_gamma, 2), chains=2, tune=250, draws=600, seed=5)
+    result = quiet_nuts(vl.Target(log_gamma, 2), chains=2, tune=150, draws=350, seed=5)
     z = result.z[..., 0]
     statistics = onp.stack([z, onp.exp(z), onp.exp(2 * z)], axis=-1)
     exact = onp.array([0.9227843350984671 - onp.log(2), 1.5, 0.75 + 1.5**2])  # digamma(3), ...
@@ -153,10 +153,11 @@ def test_a_model_gives_named_constrained_draws(engine):
 
 
 def test_the_metric_and_the_step_size_adapt_for_each_chain():
+    """Variances of 0.04 and 9, from the 50 draws of the last window, within a factor of 4."""
     target = vl.Target(scaled, 2)
     result = quiet_nuts(target, chains=2, tune=200, draws=10, seed=2, engine="autograd")
-    assert result.inverse_mass_matrix[:, 0] == pytest.approx(0.04, rel=0.5)
-    assert result.inverse_mass_matrix[:, 1] == pytest.approx(9.0, rel=0.5)
+    ratio = result.inverse_mass_matrix[:, 1] / result.inverse_mass_matrix[:, 0]
+    assert (abs(onp.log(ratio / 225.0)) < onp.log(4.0)).all()
     assert result.step_size == pytest.approx(1.0, abs=0.5)
     assert result.step_size[0] != result.step_size[1]
 
@@ -166,7 +167,7 @@ def scaled(z):
 
 
 def test_target_accept_is_aimed_at():
-    options = {"chains": 1, "tune": 300, "draws": 300, "seed": 3, "engine": "autograd"}
+    options = {"chains": 1, "tune": 200, "draws": 150, "seed": 3, "engine": "autograd"}
     low, high = (quiet_nuts(CORRELATED, target_accept=a, **options) for a in (0.6, 0.95))
     assert high.step_size[0] < 0.7 * low.step_size[0]
     assert high.acceptance.mean() == pytest.approx(0.95, abs=0.04)
@@ -277,9 +278,12 @@ def synthetic(**changes):
 
 
 GOOD = synthetic()
-SLOW = onp.random.default_rng(1).standard_normal((4, 500, 2)).cumsum(axis=1)
-# Antithetic in pairs of chains, so that R-hat is content.
-THINNED = onp.repeat(GOOD.z[:1, ::8], 8, axis=1)[:, :500] * onp.array([1, -1, 1, -1])[:, None, None]
+RNG = onp.random.default_rng(1)
+SLOW = RNG.standard_normal((4, 500, 2)).cumsum(axis=1)
+# Each half chain is the same 25 quantiles, shuffled and repeated: R-hat sees nothing wrong.
+QUANTILES = stats.norm.ppf((onp.arange(25) + 0.5) / 25)
+REPEATED = onp.stack([RNG.permutation(QUANTILES) for _ in range(16)]).repeat(10, axis=1)
+REPEATED = onp.moveaxis(REPEATED.reshape(2, 4, 500), 0, -1)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ THINNED = onp.repeat(GOOD.z[:1, ::8], 8, axis=1)[:, :500] * onp.array([1, -1, 1,
             {"z": GOOD.z + 0.5 * onp.arange(4)[:, None, None] * [1, 0]},
             [r"R-hat above 1.01 for z\[0\] \(1", r"under 100 a chain for z\[0\]", "under 25%"],
         ),
-        ({"z": THINNED}, ["under 100 a chain", r"under 25% of the 2000 draws for z\[0\]"]),
+        ({"z": REPEATED}, ["under 100 a chain", r"under 25% of the 2000 draws for z\[0\]"]),
     ],
     ids=["good", "divergences", "depth", "energy", "chains apart", "alike"],
 )

@@ -10,7 +10,7 @@ line styles differ as well, for print in grey.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
@@ -96,8 +96,7 @@ def trace(result: Result, names: Names = None, axes: Any = None, seed: int = 0) 
         for i, (chain, style) in enumerate(zip(chains, _styles(), strict=False)):
             _density(density, chain, label=f"chain {i}", **style)
             order.plot(chain, color=style["color"], linewidth=0.4, alpha=0.7, rasterized=True)
-        density.set(xlabel=scalar, ylabel="density", xlim=_limits(chains), yticks=[])
-        density.set_ylim(bottom=0)
+        density.set(ylabel="density", **_frame(scalar, chains))
         order.set(xlabel="draw", ylabel=scalar)
         order.margins(x=0.01)
     if len(draws) > 1:
@@ -144,10 +143,7 @@ def compare(*, names: Names = None, axes: Any = None, seed: int = 0, **results: 
         pooled = [draws[..., k].ravel() for _, draws in chosen.values()]
         for label, draws, style in zip(chosen, pooled, _styles(), strict=False):
             _density(ax, draws, label=label, **style)
-        limits = onp.array([_limits(draws) for draws in pooled])
-        ax.set(xlabel=scalar, yticks=[], xlim=(limits[:, 0].min(), limits[:, 1].max()))
-        ax.set_ylim(bottom=0)
-        ax.set_ylabel("density" if k % columns == 0 else "")
+        ax.set(ylabel="density" if k % columns == 0 else "", **_frame(scalar, pooled))
     axes[0].legend(loc="best")
     return axes
 
@@ -285,6 +281,13 @@ def _kde(draws: onp.ndarray, **options: Any) -> tuple[onp.ndarray, onp.ndarray]:
 def _limits(draws: onp.ndarray) -> tuple[float, float]:
     low, high = onp.quantile(draws, [TAIL, 1.0 - TAIL])
     return float(low), float(high)
+
+
+def _frame(scalar: str, samples: Iterable[onp.ndarray]) -> dict[str, Any]:
+    """Axes for densities of ``samples``: as wide as all of them, from zero upwards, no scale."""
+    lows, highs = zip(*map(_limits, samples), strict=True)
+    frame = {"xlabel": scalar, "ylim": (0, None), "yticks": []}
+    return frame | ({"xlim": (min(lows), max(highs))} if min(lows) < max(highs) else {})
 
 
 def _styles() -> Any:

@@ -1,0 +1,22 @@
+"""The README's code runs, and its picture is the chapter's."""
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from readme_picture import PICTURE, picture
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_picture_is_the_one_in_the_chapter():
+    assert PICTURE.read_bytes() == picture(), "run `make notebooks`"
+
+
+def test_the_code_runs_as_it_stands(capsys):
+    pytest.importorskip("jax")
+    mpl.use("agg")
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    exec(compile(code, str(README), "exec"), {})  # noqa: S102 - our own README
+    assert re.search(r"^sd ", capsys.readouterr().out, re.MULTILINE)
