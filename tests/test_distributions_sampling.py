@@ -13,7 +13,7 @@ from typing import Any
 import distribution_cases as cases
 import numpy as onp
 import pytest
-from distribution_cases import Case
+from distribution_case import Case
 from scipy import stats
 from scipy.special import digamma, polygamma
 

@@ -132,6 +132,19 @@ def test_trace_draws_each_chain_by_itself():
     assert labels == ["chain 0", "chain 1"]
 
 
+def test_densities_stand_on_the_axis_and_share_the_width_of_all_draws():
+    shifted = {"b": VECTORS["b"] + 5.0}
+    panels = (
+        (plots.trace({"b": VECTORS["b"]})[0, 0], [VECTORS]),
+        (plots.compare(one={"b": VECTORS["b"]}, two=shifted)[0], [VECTORS, shifted]),
+    )
+    for ax, results in panels:
+        pooled = onp.concatenate([onp.quantile(r["b"], [0.0005, 0.9995]) for r in results])
+        onp.testing.assert_allclose(ax.get_xlim(), [pooled.min(), pooled.max()])
+        assert ax.get_ylim()[0] == 0
+        assert not len(ax.get_yticks())
+
+
 def test_trace_of_a_fit_draws_from_q_with_the_seed():
     for seed in (0, 5):
         (line,) = plots.trace(FIT, seed=seed)[0, 1].get_lines()

@@ -91,8 +91,8 @@ class Normal(SymmetricLocationScale):
     Examples
     --------
     >>> from vi_lab import Normal
-    >>> float(Normal(0.0, 1.0).log_prob(0.0))
-    -0.9189385332046727
+    >>> round(float(Normal(0.0, 1.0).log_prob(0.0)), 6)
+    -0.918939
     """
 
     loc: Array
