@@ -53,7 +53,9 @@ from vi_lab.model import Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import nuts
 
 if TYPE_CHECKING:
-    from vi_lab import datasets, plots, zoo
+    import vi_lab.datasets as datasets  # noqa: PLR0402 - `from vi_lab import` would ask this file
+    import vi_lab.plots as plots  # noqa: PLR0402
+    import vi_lab.zoo as zoo  # noqa: PLR0402
 
 __version__ = "0.1.0"
 

@@ -107,7 +107,7 @@ def run_deterministic(
     loss = FixedDrawsLoss(model.structure)
     value_and_grad = engine.compile(_value_and_grad, static=(0,))
     loc, scale = params["loc"], onp.exp(params["log_scale"])
-    x: onp.ndarray = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
+    x: Array = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
     losses: list[float] = []
     interrupted = converged = False
     with progress_bar(None, "deterministic ADVI", progress) as bar:

@@ -196,11 +196,8 @@ class Model:
         return handler
 
     def __repr__(self) -> str:
-        n = len(self.latents)
-        lines = [
-            f"Model {program_name(self.structure.program)}: "
-            f"{n} latent{'s' if n > 1 else ''} on R^{self.dim}"
-        ]
+        name, n = program_name(self.structure.program), len(self.latents)
+        lines = [f"Model {name}: {n} latent{'s' if n > 1 else ''} on R^{self.dim}"]
         for name, shape in self.shapes.items():
             support = self.supports.get(name, "support depends on other latents")
             lines.append(f"  {name} {shape}  {support}")

@@ -16,8 +16,7 @@ U-turn checks are literally those of the recursion.
     n = 3   joins 2, then (0, 1)       -> waits at level 2
 
 A compiled loop pays for each array that it carries, however small, at every turn. So the
-loop carries a span, or an end of the trajectory, as one row of numbers (:func:`_flat`);
-that doubles its speed where gradients are cheap.
+loop carries a span, or an end of the trajectory, as one row of numbers; that doubles its speed where gradients are cheap.
 
 :func:`transition` is pure and runs inside a function that an engine runs; under JAX
 it is mapped over chains and scanned, under autograd its loops are Python's.
@@ -43,27 +42,19 @@ from vi_lab.nuts.trajectory import (
     leaf,
     share,
 )
-from vi_lab.trees import tree_leaves, tree_map
-
-
-class End(NamedTuple):
-    """One of the two ends of the trajectory."""
-
-    point: Point
-    momentum: Array
 
 
 class State(NamedTuple):
     """What the loop carries from leaf to leaf."""
 
     growing: Array
-    """the `End` at which leaves are added, flat"""
+    """the end at which leaves are added, as a row"""
     other: Array
-    """the other `End`, flat"""
+    """the other end"""
     trajectory: Array
-    """the `Span` of all finished doublings, flat"""
+    """the span of all finished doublings, as a row"""
     waiting: Array
-    """by level, the `Span` that waits for its second half, flat: (max_depth, ...)"""
+    """the spans that wait for their second half, a row for each level"""
     depth: Array
     """finished doublings"""
     n_leapfrog: Array
@@ -80,8 +71,7 @@ class Transition:
     hamiltonian: Hamiltonian
     step_size: Array
     noise: Noise
-    root: Span
-    """the leaf at which the trajectory starts"""
+    start_energy: Array
 
     def add_leaf(self, state: State) -> State:
         """One leapfrog step, and the joins that it completes."""
@@ -93,12 +83,11 @@ class Transition:
         growing = np.where(turned_round, state.other, state.growing)
         other = np.where(turned_round, state.growing, state.other)
 
-        end = _like(End(self.root.candidate.point, self.root.first), growing)
         step_size = np.where(forwards, self.step_size, -self.step_size)
-        end = End(*hamiltonian.leapfrog(end.point, end.momentum, step_size))
-        new = leaf(hamiltonian, end.point, end.momentum, self.root.candidate.energy)
+        end = hamiltonian.leapfrog(*_end(growing), step_size)
+        new = leaf(hamiltonian, *end, self.start_energy)
         diverging = is_divergent(new)
-        level, span, stopped = self.carry(state.waiting, n, _flat(new), diverging)
+        level, span, stopped = self.carry(state.waiting, n, _span_row(new), diverging)
 
         double = (n + 1 == 1 << depth) & np.logical_not(stopped)
         trajectory, turning = engine.cond(
@@ -110,7 +99,7 @@ class Transition:
         )
         depth = depth + double
         return State(
-            growing=_flat(end),
+            growing=_end_row(*end),
             other=other,
             trajectory=trajectory,
             waiting=engine.set_at(state.waiting, level, span),
@@ -132,10 +121,10 @@ class Transition:
 
         def join_partner(carry: Tree) -> Tree:
             level, row, _ = carry
-            a, b = _like(self.root, waiting[level]), _like(self.root, row)
+            a, b = _span(waiting[level]), _span(row)
             take_b = self.noise.within[level] < share(a, b)
             span = join(a, b, self.choose(take_b, b, a))
-            return level + 1, _flat(span), is_turning(self.hamiltonian, a, b)
+            return level + 1, _span_row(span), is_turning(self.hamiltonian, a, b)
 
         # A divergent leaf joins nothing: its subtree is dropped, as it is if one turns back.
         found: tuple[Array, Array, Array] = self.engine.while_loop(
@@ -147,12 +136,12 @@ class Transition:
         self, depth: Array, turned_round: Array, old: Array, new: Array
     ) -> tuple[Array, Array]:
         """The trajectory with its new half, and whether it turns back."""
-        a, b = _like(self.root, old), _like(self.root, new)
+        a, b = _span(old), _span(new)
         first = np.where(turned_round, a.last, a.first)  # leaves are listed in order of growth
         last = np.where(turned_round, a.first, a.last)
         a = a._replace(first=first, last=last)
         candidate = self.choose(self.noise.between[depth] < bias(a, b), b, a)
-        return _flat(join(a, b, candidate)), is_turning(self.hamiltonian, a, b)
+        return _span_row(join(a, b, candidate)), is_turning(self.hamiltonian, a, b)
 
     def choose(self, first: Array, a: Span, b: Span) -> Candidate:
         """The candidate of ``a`` if ``first``, else of ``b``."""
@@ -170,10 +159,10 @@ def transition(
     momentum = hamiltonian.momentum(noise.momentum)
     energy = hamiltonian.energy(start, momentum)
     root = Span(momentum, momentum, momentum, np.array(0.0), Candidate(start, energy))
-    end, span = _flat(End(start, momentum)), _flat(root)
+    end, span = _end_row(start, momentum), _span_row(root)
     final = engine.while_loop(
         lambda state: np.logical_not(state.stopped),
-        Transition(engine, hamiltonian, step_size, noise, root).add_leaf,
+        Transition(engine, hamiltonian, step_size, noise, energy).add_leaf,
         State(
             growing=end,
             other=end,
@@ -186,7 +175,7 @@ def transition(
             stopped=np.array(False),
         ),
     )
-    point, energy = _like(root, final.trajectory).candidate
+    point, energy = _span(final.trajectory).candidate
     record = Record(
         z=point.z,
         log_density=point.log_density,
@@ -199,19 +188,26 @@ def transition(
     return point, record
 
 
-def _flat(tree: Tree) -> Array:
-    """The numbers of ``tree`` in one row."""
-    return np.concatenate([np.reshape(leaf, (-1,)) for leaf in tree_leaves(tree)])
+def _span_row(span: Span) -> Array:
+    """A span as one row of 5 D + 3 numbers."""
+    point, energy = span.candidate
+    scalars = [np.reshape(x, 1) for x in (span.log_weight, point.log_density, energy)]
+    vectors = [span.first, span.last, span.rho, point.z, point.gradient]
+    return np.concatenate(vectors + scalars)
 
 
-def _like(template: Tree, row: Array) -> Tree:
-    """The tree of the shape of ``template`` with the numbers of ``row``."""
-    stop = 0
+def _span(row: Array) -> Span:
+    """The span of a row."""
+    first, last, rho, z, gradient = np.reshape(row[:-3], (5, -1))
+    return Span(first, last, rho, row[-3], Candidate(Point(z, row[-2], gradient), row[-1]))
 
-    def take(leaf: Array) -> Array:
-        nonlocal stop
-        shape = np.shape(leaf)
-        start, stop = stop, stop + (shape[0] if shape else 1)
-        return row[start:stop] if shape else row[start]
 
-    return tree_map(take, template)
+def _end_row(point: Point, momentum: Array) -> Array:
+    """An end of the trajectory as one row of 3 D numbers: all that a leapfrog step needs."""
+    return np.concatenate([point.z, point.gradient, momentum])
+
+
+def _end(row: Array) -> tuple[Point, Array]:
+    """The point and the momentum of a row; the log density is not asked for again."""
+    z, gradient, momentum = np.reshape(row, (3, -1))
+    return Point(z, np.nan, gradient), momentum
