@@ -45,7 +45,7 @@ types: $(INSTALLED) ## types: mypy
 
 .PHONY: unit
 unit: $(INSTALLED) ## unit tests, on both engines
-	MPLBACKEND=agg $(PYTEST)
+	$(PYTEST)
 
 .PHONY: stale
 stale: $(INSTALLED) ## is every notebook in step with its source?

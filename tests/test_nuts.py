@@ -7,7 +7,7 @@ import warnings
 
 import numpy as onp
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 import vi_lab as vl
 import vi_lab.numpy as np
@@ -28,6 +28,11 @@ def correlated(z):
 def log_gamma(z):
     """exp(z) is Gamma(3, 2), and the second entry normal given the first."""
     return 3.0 * z[..., 0] - 2.0 * np.exp(z[..., 0]) - 0.5 * (z[..., 1] - z[..., 0]) ** 2
+
+
+def mixed(z):
+    """The two side by side."""
+    return correlated(z[..., :2]) + log_gamma(z[..., 2:])
 
 
 def funnel(z):
@@ -51,6 +56,7 @@ def flat(z):
 
 
 CORRELATED = vl.Target(correlated, 2)
+MIXED = vl.Target(mixed, 4)
 
 
 def quiet_nuts(target, **options):
@@ -63,28 +69,29 @@ def quiet_nuts(target, **options):
 # ---------------------------------------------------- the right distribution
 
 
-def test_moments_of_a_correlated_gaussian(engine):
-    """Six statistics within 4.5 Monte Carlo errors: a false alarm in 25,000 for all."""
-    result = quiet_nuts(CORRELATED, chains=2, tune=150, draws=350, seed=4)
-    z = result.z
-    products = onp.stack([z[..., 0] ** 2, z[..., 1] ** 2, z[..., 0] * z[..., 1]], axis=-1)
-    statistics = onp.concatenate([z, products, z[..., :1] ** 3], axis=-1)
-    exact = onp.array([0.0, 0.0, 1.0, 1.0, 0.8, 0.0])
-    assert diagnostics.ess_bulk(statistics).min() > 100
-    errors = (statistics.mean(axis=(0, 1)) - exact) / diagnostics.mcse(statistics)
-    assert abs(errors).max() < 4.5
+def test_moments():
+    """Nine within 4.5 Monte Carlo errors: a false alarm for one seed in 16,000.
+
+    On the engine in force; that the engines agree is tested below.
+    """
+    result = quiet_nuts(MIXED, chains=2, tune=150, draws=350, seed=4)
+    x, y, g, _ = onp.moveaxis(result.z, -1, 0)
+    found = {
+        "x": (x, 0.0),
+        "y": (y, 0.0),
+        "x^2": (x**2, 1.0),
+        "y^2": (y**2, 1.0),
+        "xy": (x * y, 0.8),
+        "x^3": (x**3, 0.0),
+        "log gamma": (g, special.digamma(3.0) - onp.log(2.0)),
+        "gamma": (onp.exp(g), 1.5),
+        "gamma^2": (onp.exp(2 * g), 0.75 + 1.5**2),
+    }
+    for name, (draws, exact) in found.items():
+        assert diagnostics.ess_bulk(draws) > 100, name
+        assert abs(draws.mean() - exact) < 4.5 * diagnostics.mcse(draws), name
     assert result.acceptance.mean() == pytest.approx(0.85, abs=0.1)
     assert result.diverging.sum() == 0
-
-
-def test_moments_of_a_skewed_target(engine):
-    """A gamma variable and its logarithm: three statistics within 4.5 Monte Carlo errors."""
-    result = quiet_nuts(vl.Target(log_gamma, 2), chains=2, tune=150, draws=350, seed=5)
-    z = result.z[..., 0]
-    statistics = onp.stack([z, onp.exp(z), onp.exp(2 * z)], axis=-1)
-    exact = onp.array([0.9227843350984671 - onp.log(2), 1.5, 0.75 + 1.5**2])  # digamma(3), ...
-    errors = (statistics.mean(axis=(0, 1)) - exact) / diagnostics.mcse(statistics)
-    assert abs(errors).max() < 4.5
 
 
 def after_transitions(density, count, chains_, step_size):
@@ -179,8 +186,8 @@ SHORT = {"chains": 2, "tune": 30, "draws": 20, "seed": 6}
 
 
 def test_same_seed_same_bits(engine):
-    first, again = (quiet_nuts(CORRELATED, **SHORT) for _ in range(2))
-    other = quiet_nuts(CORRELATED, **{**SHORT, "seed": 7})
+    first, again = (quiet_nuts(MIXED, **SHORT) for _ in range(2))
+    other = quiet_nuts(MIXED, **{**SHORT, "seed": 7})
     onp.testing.assert_array_equal(first.z, again.z)
     onp.testing.assert_array_equal(first.energy, again.energy)
     assert (first.z != other.z).all()
@@ -225,8 +232,9 @@ def test_chains_start_where_init_says(monkeypatch):
     assert (abs(starts[3]) < 2).all()
 
 
-def test_bad_starts_are_tried_again(engine):
-    result = quiet_nuts(vl.Target(positive, 1), chains=4, tune=20, draws=5, seed=0)
+def test_bad_starts_are_tried_again():
+    options = {"chains": 4, "tune": 20, "draws": 5, "engine": "autograd"}
+    result = quiet_nuts(vl.Target(positive, 1), **options)
     assert (result.z > 0).all()
 
 

@@ -123,3 +123,7 @@ def test_first_step_size_gives_up_on_flat_and_on_broken_densities(engine):
     assert flat >= FASTEST_SEARCH
     broken = search(engine, 1.0, height=lambda z: np.where(z[0] == 0.5, 0.0, -np.inf))
     assert broken <= SLOWEST_SEARCH
+
+
+def test_first_step_size_does_not_search_where_there_is_nothing(engine):
+    assert search(engine, 1.0, height=lambda z: np.inf * z[0]) == 1.0

@@ -170,9 +170,14 @@ def diverges_at_times(records):
     return any(diverging) and not all(diverging)
 
 
+def weighs_its_leaves(records):
+    return any(r.acceptance < 0.3 and r.depth >= 2 for r in records)
+
+
 CASES = {
     "gaussian": (PLAIN | {"tilt": 0.8}, 0.12, 10, deep),
     "long steps": (PLAIN | {"tilt": 0.8}, 0.5, 10, stops_inside_a_subtree),
+    "coarse steps": (PLAIN | {"tilt": 0.8}, 1.4, 10, weighs_its_leaves),
     "two doublings": (PLAIN, 0.06, 2, meets_the_limit),
     "banana": (BANANA, 0.3, 10, stops_inside_a_subtree),
     "funnel": (PLAIN | {"neck": 2.0}, 1.2, 10, diverges_at_times),

@@ -74,7 +74,7 @@ def balanced_draws(rng: onp.random.Generator, num_draws: int, dim: int) -> onp.n
     """
     if num_draws % 2:
         raise ValueError(f"draws: must be even, for they come in pairs, not {num_draws}")
-    half = rng.standard_normal((num_draws // 2, dim))
+    half: onp.ndarray = rng.standard_normal((num_draws // 2, dim))
     if half.shape[0] > dim:
         root = onp.linalg.cholesky(half.T @ half / half.shape[0])
         half = onp.linalg.solve(root, half.T).T
@@ -107,7 +107,7 @@ def run_deterministic(
     loss = FixedDrawsLoss(model.structure)
     value_and_grad = engine.compile(_value_and_grad, static=(0,))
     loc, scale = params["loc"], onp.exp(params["log_scale"])
-    x: Array = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
+    x = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
     losses: list[float] = []
     interrupted = converged = False
     with progress_bar(None, "deterministic ADVI", progress) as bar:

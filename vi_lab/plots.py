@@ -20,7 +20,7 @@ from vi_lab.checks import check_whole
 from vi_lab.engine import Array
 from vi_lab.fit import Fit
 from vi_lab.nuts import NutsResult
-from vi_lab.summary import _scalars
+from vi_lab.summary import flatten_draws
 
 Result = Fit | NutsResult | Mapping[str, Array]
 Names = str | Sequence[str] | None
@@ -223,7 +223,7 @@ def running_mean(values: onp.ndarray, window: int) -> onp.ndarray:
 def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
     """The names of all numbers, and their draws, (chains, draws, numbers)."""
     if isinstance(result, NutsResult):
-        return _scalars(result.draws, leading=2)
+        return flatten_draws(result.draws, leading=2)
     if isinstance(result, Fit):
         result = result.sample(FIT_DRAWS, seed=seed)
     elif not isinstance(result, Mapping):
@@ -234,7 +234,7 @@ def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
     lengths = {name: onp.shape(draws)[:1] for name, draws in result.items()}
     if len(set(lengths.values())) != 1 or () in lengths.values():
         raise ValueError(f"result: draws by name must all be (S, *shape), but begin with {lengths}")
-    scalars, table = _scalars(result, leading=1)
+    scalars, table = flatten_draws(result, leading=1)
     return scalars, table[None]
 
 

@@ -96,7 +96,7 @@ def summarise(
     ValueError
         if ``prob`` is not between 0 and 1.
     """
-    names, table = _scalars(draws, leading=2 if chains else 1)
+    names, table = flatten_draws(draws, leading=2 if chains else 1)
     pooled = table.reshape(-1, len(names))
     sd = pooled.std(axis=0, ddof=1)
     low, high = diagnostics.hdi(pooled, prob).T
@@ -114,7 +114,7 @@ def summarise(
     return Summary(tuple(names), columns, notes)
 
 
-def _scalars(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.ndarray]:
+def flatten_draws(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.ndarray]:
     """Every number of every draw: row names, and an array (*leading axes, rows)."""
     names, parts = [], []
     for name, value in draws.items():

@@ -12,8 +12,8 @@ from typing import Any
 
 import autograd.numpy
 import numpy as onp
-from autograd.core import make_vjp
-from autograd.tracer import getval, isbox
+from autograd.core import VJPNode, add_outgrads, make_vjp
+from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
 
 from vi_lab.engine import Array, Tree, running
 from vi_lab.trees import tree_leaves, tree_map
@@ -40,8 +40,20 @@ class AutogradEngine:
 
     def value_and_grad(self, function: Callable[..., Array]) -> Callable:
         def evaluate(x: Tree, *rest: Tree) -> tuple[Array, Tree]:
-            pullback, value = make_vjp(lambda x: function(x, *rest), x)
-            return value, pullback(onp.float64(1.0))  # some rules ask the seed for its shape
+            # One root for each leaf. With one root for the whole dictionary, as autograd's own
+            # `value_and_grad` has it, taking an entry out of it is a step on the tape.
+            with trace_stack.new_trace() as tape:
+                boxes = tree_map(lambda leaf: new_box(leaf, tape, VJPNode.new_root()), x)
+                result = function(boxes, *rest)
+            if not (isbox(result) and result._trace == tape):  # noqa: SLF001 - x has no part in it
+                return result, tree_map(onp.zeros_like, x)
+            gradients = _walk_back(result._node)  # noqa: SLF001
+
+            def gradient_of(box: Array) -> Array:
+                found = gradients.get(box._node)  # noqa: SLF001
+                return onp.zeros_like(box._value) if found is None else found[0]  # noqa: SLF001
+
+            return result._value, tree_map(gradient_of, boxes)  # noqa: SLF001
 
         return evaluate
 
@@ -103,6 +115,18 @@ class AutogradEngine:
 
     def stop_gradient(self, x: Tree) -> Tree:
         return tree_map(_value, x)
+
+
+def _walk_back(end: VJPNode) -> dict[VJPNode, tuple[Array, bool]]:
+    """d end / d root, by root: autograd's `backward_pass`, which knows of one root only."""
+    # The seed is an array: some rules ask it for its shape.
+    gradients: dict[VJPNode, tuple[Array, bool]] = {end: (onp.float64(1.0), False)}
+    for node in toposort(end):
+        if node.parents:
+            cotangent, _ = gradients.pop(node)
+            for parent, part in zip(node.parents, node.vjp(cotangent), strict=True):
+                gradients[parent] = add_outgrads(gradients.get(parent), part)
+    return gradients
 
 
 def _value(x: Array) -> Array:

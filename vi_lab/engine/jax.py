@@ -123,7 +123,7 @@ def _special() -> SimpleNamespace:
 
         return function
 
-    names = "betainc digamma erf expit gammainc gammaincc gammaln log_ndtr logit logsumexp ndtr"
+    names = "betainc digamma erf expit gammainc gammaincc gammaln logit logsumexp ndtr"
     return SimpleNamespace(
         **{name: getattr(special, name) for name in names.split()},
         xlogy=x_log(jnp.log, 0.0),

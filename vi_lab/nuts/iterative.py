@@ -15,8 +15,9 @@ U-turn checks are literally those of the recursion.
     n = 2   waits at level 0
     n = 3   joins 2, then (0, 1)       -> waits at level 2
 
-A compiled loop pays for each array that it carries, however small, at every turn. So the
-loop carries a span, or an end of the trajectory, as one row of numbers; that doubles its speed where gradients are cheap.
+A compiled loop pays for each array that it carries, however small, at every turn. So
+this one carries a span, or an end of the trajectory, as one row of numbers, which
+doubles its speed where gradients are cheap.
 
 :func:`transition` is pure and runs inside a function that an engine runs; under JAX
 it is mapped over chains and scanned, under autograd its loops are Python's.
