@@ -88,18 +88,21 @@ def first_step_size(hamiltonian: Hamiltonian, start: Point, normal: Array, guess
         after = hamiltonian.energy(*hamiltonian.leapfrog(start, momentum, step_size))
         return energy - after > np.log(0.8)  # False if the energy is not a number
 
-    def crossed_not(search: tuple[Array, Array, Array]) -> Array:
-        step_size, doubling, accepted = search
-        inside = (step_size > SLOWEST_SEARCH) & (step_size < FASTEST_SEARCH)
-        return np.isfinite(energy) & inside & (accepted == doubling)
+    def not_done(search: tuple[Array, Array, Array]) -> Array:
+        return np.logical_not(search[2])
 
-    def again(search: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        step_size, doubling, _ = search
-        step_size = np.where(doubling, 2.0, 0.5) * step_size
-        return step_size, doubling, accepts(step_size)
+    def attempt(search: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        step_size, factor, _ = search
+        accepted = accepts(step_size)
+        factor = np.where(factor == 1.0, np.where(accepted, 2.0, 0.5), factor)  # the first decides
+        crossed = accepted != (factor > 1.0)
+        step_size = np.where(crossed, step_size, factor * step_size)
+        outside = (step_size <= SLOWEST_SEARCH) | (step_size >= FASTEST_SEARCH)
+        return step_size, factor, crossed | outside
 
-    accepted = accepts(guess)
-    step_size, _, _ = current().while_loop(crossed_not, again, (guess, accepted, accepted))
+    step_size, _, _ = current().while_loop(
+        not_done, attempt, (guess, np.ones_like(guess), np.logical_not(np.isfinite(energy)))
+    )
     return step_size
 
 
