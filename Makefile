@@ -17,6 +17,9 @@ CHAPTERS ?=
 # threads in both, they would only wait for each other.
 PYTEST := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
+# A backend chosen for a terminal would keep the pictures out of the notebooks.
+unexport MPLBACKEND
+
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -38,7 +38,9 @@ def pictures(tmp_path_factory):
 
     cells = [cell(PLOT.format(height=height)) for height in (0.2, 0.8)]
     executed = execute(new_notebook(cells=cells), tmp_path_factory.mktemp("pictures"))
-    return [cell.outputs for cell in executed.cells]
+    outputs = [cell.outputs for cell in executed.cells]
+    assert all("image/png" in output.data for (output,) in outputs)
+    return outputs
 
 
 def test_every_cell_gets_its_verdict(pytester, pictures):

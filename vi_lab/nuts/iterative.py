@@ -1,23 +1,19 @@
 r"""NUTS that runs: the same tree without recursion, in memory that grows with its depth.
 
 A compiled loop cannot call itself. But the recursion visits leaves in order and joins
-subtrees as soon as both halves are there, which is how a binary number is counted up.
-Number the leaves from 0, the start. Leaf m completes as many joins as m has trailing
-ones (a carry), and the spans that wait for a partner, one at each of its levels, are
-those at the ones of m. So max_depth + 1 waiting spans are enough: the idea of Phan,
-Pradhan and Jankowiak (2019), appendix, whose checkpoints are here whole spans, so that
-joins and U-turn checks are literally those of the recursion.
+subtrees as soon as both halves are there, which is how a binary number is counted up:
+leaf n of a subtree completes as many joins as n has trailing ones (a carry), and the
+spans that wait for a partner are those at the ones of n. So max_depth waiting spans
+are enough, one a level, and leaf n + 1 needs no others: the idea of Phan, Pradhan and
+Jankowiak (2019), appendix, whose checkpoints are here whole spans, so that joins and
+U-turn checks are literally those of the recursion.
 
 ::
 
-    start                              -> waits at level 0
-    m = 1   joins the start            -> waits at level 1: the first doubling is complete
-    m = 2                              -> waits at level 0
-    m = 3   joins 2, then (0, 1)       -> waits at level 2: the second is complete
-
-The trajectory of all finished doublings, 2^depth leaves, is the span that waits at level
-``depth``. Its join with the new half is the only one that is biased, and the only one
-that counts even if the result turns back.
+    n = 0   span 0 waits at level 0
+    n = 1   joins 0                    -> waits at level 1
+    n = 2   waits at level 0
+    n = 3   joins 2, then (0, 1)       -> waits at level 2
 
 A compiled loop pays for each array that it carries, however small, at every turn. So
 this one carries a span, or an end of the trajectory, as one row of numbers, which
@@ -33,7 +29,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import vi_lab.numpy as np
-from vi_lab.engine import Array, Engine, current
+from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.nuts.hamiltonian import Hamiltonian, Point
 from vi_lab.nuts.trajectory import (
     Candidate,
@@ -56,26 +52,16 @@ class State(NamedTuple):
     """the end at which leaves are added, as a row"""
     other: Array
     """the other end"""
+    trajectory: Array
+    """the span of all finished doublings, as a row"""
     waiting: Array
-    """spans that wait for their second half, a row for each level"""
+    """the spans that wait for their second half, a row for each level"""
     depth: Array
     """finished doublings"""
     n_leapfrog: Array
-    """leaves made, the start not counted"""
     sum_acceptance: Array
     diverging: Array
     stopped: Array
-
-
-class Carry(NamedTuple):
-    """What a leaf has become: joins so far, the span that it ends, and how that went."""
-
-    level: Array
-    span: Array
-    stopped: Array
-    """by a divergence or a U-turn"""
-    dropped: Array
-    """stopped, and not at the end of a doubling: the new half is not used"""
 
 
 @dataclass(frozen=True)
@@ -90,62 +76,80 @@ class Transition:
 
     def add_leaf(self, state: State) -> State:
         """One leapfrog step, and the joins that it completes."""
-        engine, depth, m = self.engine, state.depth, state.n_leapfrog + 1
+        engine, hamiltonian, depth = self.engine, self.hamiltonian, state.depth
+        n = state.n_leapfrog + 1 - (1 << depth)  # in this doubling, which has 2^depth leaves
         forwards = self.noise.direction[depth] < 0.5
-        turned_round = forwards != (self.noise.direction[np.maximum(depth - 1, 0)] < 0.5)
-        switch = turned_round & (m == 1 << depth)  # the first leaf of a doubling
-        growing = np.where(switch, state.other, state.growing)
-        other = np.where(switch, state.growing, state.other)
+        before = self.noise.direction[np.maximum(depth - 1, 0)] < 0.5
+        turned_round = (forwards != before) & (n == 0)
+        growing = np.where(turned_round, state.other, state.growing)
+        other = np.where(turned_round, state.growing, state.other)
 
         step_size = np.where(forwards, self.step_size, -self.step_size)
-        end = self.hamiltonian.leapfrog(*_end(growing), step_size)
-        new = leaf(self.hamiltonian, *end, self.start_energy)
+        end = hamiltonian.leapfrog(*_end(growing), step_size)
+        new = leaf(hamiltonian, *end, self.start_energy)
         diverging = is_divergent(new)
-        carry: Carry = engine.while_loop(
-            lambda carry: ((m >> carry.level) & 1 == 1) & np.logical_not(carry.stopped),
-            lambda carry: self.join_waiting(state.waiting, depth, turned_round, carry),
-            Carry(np.array(0), _span_row(new), diverging, diverging),
+        level, span, stopped = self.carry(state.waiting, n, _span_row(new), diverging)
+
+        double = (n + 1 == 1 << depth) & np.logical_not(stopped)
+        trajectory, turning = engine.cond(
+            double,
+            lambda *spans: self.double(depth, forwards != before, *spans),
+            lambda old, _: (old, np.array(False)),
+            state.trajectory,
+            span,
         )
-        depth = depth + (carry.level > depth)
+        depth = depth + double
         return State(
             growing=_end_row(*end),
             other=other,
-            waiting=engine.cond(
-                carry.dropped,
-                lambda waiting, *_: waiting,
-                engine.set_at,
-                state.waiting,
-                carry.level,
-                carry.span,
-            ),
+            trajectory=trajectory,
+            waiting=engine.set_at(state.waiting, level, span),
             depth=depth,
-            n_leapfrog=m,
+            n_leapfrog=state.n_leapfrog + 1,
             sum_acceptance=state.sum_acceptance + np.minimum(1.0, np.exp(new.log_weight)),
             diverging=diverging,
-            stopped=carry.stopped | (depth == len(self.noise.direction)),
+            stopped=stopped | turning | (depth == len(self.noise.direction)),
         )
 
-    def join_waiting(
-        self, waiting: Array, depth: Array, turned_round: Array, carry: Carry
-    ) -> Carry:
-        """Join the span with the one that waits for it, a level up."""
-        level = carry.level
-        a, b = _span(waiting[level]), _span(carry.span)
-        whole = level == depth  # a is the trajectory; b its new half
-        swap = whole & turned_round  # its leaves are listed in the order of growth
-        a = a._replace(first=np.where(swap, a.last, a.first), last=np.where(swap, a.first, a.last))
-        take_b = np.where(
-            whole,
-            self.noise.between[level] < bias(a, b),
-            self.noise.within[level] < share(a, b),
+    def carry(
+        self, waiting: Array, n: Array, new: Array, diverging: Array
+    ) -> tuple[Array, Array, Array]:
+        """Join leaf ``n`` with the spans that wait for it: (level reached, span, stop)."""
+
+        def has_partner(carry: Tree) -> Array:
+            level, _, stop = carry
+            return ((n >> level) & 1 == 1) & np.logical_not(stop)
+
+        def join_partner(carry: Tree) -> Tree:
+            level, row, _ = carry
+            a, b = _span(waiting[level]), _span(row)
+            take_b = self.noise.within[level] < share(a, b)
+            span = join(a, b, self.choose(take_b, b, a))
+            return level + 1, _span_row(span), is_turning(self.hamiltonian, a, b)
+
+        # A divergent leaf joins nothing: its subtree is dropped, as it is if one turns back.
+        found: tuple[Array, Array, Array] = self.engine.while_loop(
+            has_partner, join_partner, (np.array(0), new, diverging)
         )
-        candidate = self.engine.cond(
-            take_b, lambda _, b: b, lambda a, _: a, a.candidate, b.candidate
+        return found
+
+    def double(
+        self, depth: Array, turned_round: Array, old: Array, new: Array
+    ) -> tuple[Array, Array]:
+        """The trajectory with its new half, and whether it turns back."""
+        a, b = _span(old), _span(new)
+        first = np.where(turned_round, a.last, a.first)  # leaves are listed in order of growth
+        last = np.where(turned_round, a.first, a.last)
+        a = a._replace(first=first, last=last)
+        candidate = self.choose(self.noise.between[depth] < bias(a, b), b, a)
+        return _span_row(join(a, b, candidate)), is_turning(self.hamiltonian, a, b)
+
+    def choose(self, first: Array, a: Span, b: Span) -> Candidate:
+        """The candidate of ``a`` if ``first``, else of ``b``."""
+        chosen: Candidate = self.engine.cond(
+            first, lambda a, _: a, lambda _, b: b, a.candidate, b.candidate
         )
-        turning = is_turning(self.hamiltonian, a, b)
-        return Carry(
-            level + 1, _span_row(join(a, b, candidate)), turning, turning & np.logical_not(whole)
-        )
+        return chosen
 
 
 def transition(
@@ -155,16 +159,16 @@ def transition(
     engine = current()
     momentum = hamiltonian.momentum(noise.momentum)
     energy = hamiltonian.energy(start, momentum)
-    root = _span_row(Span(momentum, momentum, momentum, np.array(0.0), Candidate(start, energy)))
-    waiting = np.zeros((len(noise.direction) + 1, *root.shape))
-    end = _end_row(start, momentum)
-    final: State = engine.while_loop(
+    root = Span(momentum, momentum, momentum, np.array(0.0), Candidate(start, energy))
+    end, span = _end_row(start, momentum), _span_row(root)
+    final = engine.while_loop(
         lambda state: np.logical_not(state.stopped),
         Transition(engine, hamiltonian, step_size, noise, energy).add_leaf,
         State(
             growing=end,
             other=end,
-            waiting=engine.set_at(waiting, 0, root),
+            trajectory=span,
+            waiting=np.zeros((len(noise.direction), *span.shape)),
             depth=np.array(0),
             n_leapfrog=np.array(0),
             sum_acceptance=np.array(0.0),
@@ -172,7 +176,7 @@ def transition(
             stopped=np.array(False),
         ),
     )
-    point, energy = _span(final.waiting[final.depth]).candidate
+    point, energy = _span(final.trajectory).candidate
     record = Record(
         z=point.z,
         log_density=point.log_density,
