@@ -66,8 +66,8 @@ def advi(
     seed : every draw follows from it: the same seed gives the same bits
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss
-    callback : called between blocks of steps as ``callback(steps_done, params,
-        losses)``; a true result stops the fit
+    callback : called between blocks of steps with the steps done, the parameters and the
+        losses so far; a true result stops the fit
 
     Returns
     -------

@@ -78,7 +78,7 @@ class Fit:
 
     # --------------------------------------------------- q in the model's units
     def sample(self, num_draws: int = 1_000, *, seed: int) -> dict[str, onp.ndarray]:
-        """Draws from q on the constrained scale, by name, (num_draws, *shape).
+        """Draws from q on the constrained scale, by name, ``(num_draws, *shape)``.
 
         Deterministic quantities of the program are among them.
         """

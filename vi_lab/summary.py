@@ -87,8 +87,8 @@ def summarise(
 ) -> Summary:
     """Mean, sd, Monte Carlo standard error of the mean, and highest-density interval.
 
-    ``draws`` are independent and have shape (S, *shape); or, with ``chains``, they are
-    Markov chains of shape (chains, draws, *shape), and effective sample sizes and
+    ``draws`` are independent and have shape ``(S, *shape)``; or, with ``chains``, they are
+    Markov chains of shape ``(chains, draws, *shape)``, and effective sample sizes and
     R-hat (see `vi_lab.diagnostics`) are added.
 
     Raises
@@ -115,7 +115,7 @@ def summarise(
 
 
 def flatten_draws(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.ndarray]:
-    """Every number of every draw: row names, and an array (*leading axes, rows)."""
+    """Every number of every draw: row names, and an array ``(*leading axes, rows)``."""
     names, parts = [], []
     for name, value in draws.items():
         array = onp.asarray(value, dtype=float)

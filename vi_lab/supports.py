@@ -28,7 +28,7 @@ class Support(Protocol):
     is_discrete: ClassVar[bool]
 
     def contains(self, x: Array) -> Array:
-        """Which values of ``x`` (..., *event) belong to it: booleans (...)."""
+        """Which values of ``x`` ``(..., *event)`` belong to it: booleans (...)."""
         ...
 
 

@@ -3,12 +3,12 @@ r"""What every distribution is: a log density on a support, and draws from it.
 A distribution is a frozen record of its parameters. With ``batch`` the shape to
 which these broadcast and ``event`` the shape of one value (``()`` for scalars),
 
-* ``log_prob(x)`` takes ``x`` of shape (..., *batch, *event), or any that broadcasts
-  against it, and returns the log density, (..., *batch), minus infinity outside the
+* ``log_prob(x)`` takes ``x`` of shape ``(..., *batch, *event)``, or any that broadcasts
+  against it, and returns the log density, ``(..., *batch)``, minus infinity outside the
   support;
 * ``log_prob_in_support(x)`` is the bare formula, for values known to be inside: those
   of a latent, which come out of a transform onto the support;
-* ``sample(rng, shape)`` returns a NumPy array of shape (*shape, *batch, *event).
+* ``sample(rng, shape)`` returns a NumPy array of shape ``(*shape, *batch, *event)``.
 
 **Outside the support** a formula may be undefined (the log of a negative number), and
 automatic differentiation multiplies the derivative there, NaN, by zero, which is
@@ -162,7 +162,7 @@ class Distribution(ABC):
 
     @abstractmethod
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        """Independent draws, a NumPy array of shape (*shape, *batch_shape, *event_shape)."""
+        """Independent draws, a NumPy array of shape ``(*shape, *batch_shape, *event_shape)``."""
 
     def log_prob(self, x: Any) -> Array:
         """The log density (of counts: the log probability) at ``x``; -inf outside the support."""
@@ -179,7 +179,7 @@ class Distribution(ABC):
         return select(inside, self.log_prob_in_support(safe), -onp.inf)
 
     def _size(self, shape: Shape) -> tuple[int, ...]:
-        """(*shape, *batch_shape), the size of a block of scalar draws."""
+        """``(*shape, *batch_shape)``, the size of a block of scalar draws."""
         return ((shape,) if isinstance(shape, int) else tuple(shape)) + self.batch_shape
 
     def _broadcast(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

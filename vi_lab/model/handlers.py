@@ -66,7 +66,7 @@ class Latent:
     stop: int
 
     def of(self, z: Array) -> Array:
-        """The part of ``z`` (..., D) that is this latent, as (..., *unconstrained_shape)."""
+        """The part of ``z`` (..., D) that is this latent, as ``(..., *unconstrained_shape)``."""
         if z.ndim == 1 and not self.unconstrained_shape:
             return z[self.start]
         return np.reshape(z[..., self.start : self.stop], z.shape[:-1] + self.unconstrained_shape)

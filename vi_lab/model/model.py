@@ -161,7 +161,7 @@ class Model:
         return {name: float(term) for name, term in handler.terms.items()}
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
-        """theta = T(z) by name, (..., *shape), deterministics included, for ``z`` (..., D)."""
+        """theta = T(z) by name, ``(..., *shape)``, deterministics included, for ``z`` (..., D)."""
         z = onp.asarray(z, dtype=float)
         if not self.discovery.deterministics and set(self.supports) == set(self.latents):
             return {

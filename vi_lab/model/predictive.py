@@ -18,7 +18,7 @@ def prior_predictive(
     """Draws of everything in the model before it sees data.
 
     Returns latents, deterministic quantities and observations by name, each of
-    shape (num_draws, *shape).
+    shape ``(num_draws, *shape)``.
 
     Raises
     ------
@@ -41,9 +41,9 @@ def posterior_predictive(
 ) -> dict[str, onp.ndarray]:
     """Replicated data: for each draw of the latents, one data set like the observed one.
 
-    ``draws`` maps each latent to an array (S, *shape), as ``fit.sample(S)`` gives
+    ``draws`` maps each latent to an array ``(S, *shape)``, as ``fit.sample(S)`` gives
     them; axes before the latent's own shape, such as (chains, draws), are kept.
-    Returns each observation by name, (S, *shape of the data).
+    Returns each observation by name, ``(S, *shape of the data)``.
 
     Raises
     ------

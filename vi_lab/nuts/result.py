@@ -62,11 +62,11 @@ class NutsResult:
 
     @cached_property
     def draws(self) -> dict[str, onp.ndarray]:
-        """Draws on the constrained scale by name, (C, N, *shape), deterministics included."""
+        """Draws on the constrained scale by name, ``(C, N, *shape)``, deterministics included."""
         return dict(self.model.constrain(self.z, engine=self.engine))
 
     def stacked(self) -> dict[str, onp.ndarray]:
-        """`draws` with the chains end to end, (C * N, *shape): like those of ``fit.sample``."""
+        """`draws` with the chains end to end, ``(C * N, *shape)``: like those of ``fit.sample``."""
         return {name: v.reshape(-1, *v.shape[2:]) for name, v in self.draws.items()}
 
     @cached_property

@@ -26,7 +26,7 @@ class Transform(Protocol):
         ...
 
     def forward(self, z: Array) -> Array:
-        """The constrained x = T(z) (..., *event)."""
+        """The constrained x = T(z) ``(..., *event)``."""
         ...
 
     def inverse(self, x: Array) -> Array:
