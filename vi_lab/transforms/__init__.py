@@ -32,7 +32,7 @@ class                          x = T(z)                                 support
 `to_support` finds the transform of a support.
 
 Every function takes batches ``(..., *event)``, and runs on both engines and as plain
-NumPy. Within |z| <= 700 neither x, nor the log determinant, nor a derivative of
+NumPy. Within ``|z| <= 700`` neither x, nor the log determinant, nor a derivative of
 theirs is NaN or infinite; beyond 709.78, e^z overflows. Where rounding ends
 the bijection earlier (x sits on a bound), the class says so.
 """
