@@ -73,6 +73,7 @@ def test_constrain_and_unconstrain_are_inverse(engine):
     model = vl.Model(gaussian, x=X)
     z = onp.random.default_rng(0).normal(size=(5, 2))
     values = model.constrain(z)
+    assert list(values) == ["mu", "sd", "precision"]
     onp.testing.assert_allclose(values["sd"], onp.exp(z[:, 1]), rtol=1e-14)
     onp.testing.assert_allclose(values["precision"], onp.exp(-2 * z[:, 1]), rtol=1e-12)
     back = model.unconstrain({"mu": values["mu"][2], "sd": values["sd"][2]})

@@ -170,7 +170,9 @@ class Model:
             }
         run = engines.get(engine).compile(_constrain_batch, static=(0,))
         flat = run(self.structure, z.reshape(-1, self.dim), self.data)
-        return {name: v.reshape(z.shape[:-1] + v.shape[1:]) for name, v in flat.items()}
+        # JAX returns dictionaries in sorted order: latents come first here, on every engine.
+        names = (*self.latents, *self.discovery.deterministics)
+        return {name: flat[name].reshape(z.shape[:-1] + flat[name].shape[1:]) for name in names}
 
     def unconstrain(self, values: Mapping[str, Array]) -> onp.ndarray:
         """z (D,) for constrained ``values`` of every latent.
