@@ -173,6 +173,14 @@ def test_deterministic_fit_of_a_badly_scaled_gaussian():
     onp.testing.assert_allclose(fit.unconstrained_std["z"], scale, rtol=1e-3)
 
 
+def test_deterministic_fit_that_starts_at_its_minimum():
+    narrow = vl.Target(lambda z: -0.5 * np.sum((z / 0.1) ** 2, axis=-1), dim=1)
+    fit = vl.advi(narrow, method="deterministic", seed=1, progress=False)
+    onp.testing.assert_allclose(fit.unconstrained_std["z"], 0.1, rtol=1e-6)
+    assert fit.losses.size >= 1
+    assert "last loss" in repr(fit)
+
+
 def test_deterministic_fit_says_so_when_there_is_no_minimum():
     flat = vl.Target(lambda z: 0.0 * np.sum(z, axis=-1), dim=2)
     with pytest.warns(vl.ConvergenceWarning, match="no minimum"):
@@ -251,6 +259,16 @@ def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
     assert fit.sample(3, seed=0)["mu"].shape == (3,)
 
 
+def test_a_fit_interrupted_at_once_is_its_start(monkeypatch):
+    monkeypatch.setattr(
+        "vi_lab.loop.Problem.step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    fit = short(engine="autograd")
+    assert fit.interrupted
+    assert repr(fit) == "Fit(mean_field, 0 steps on autograd, interrupted)"
+    onp.testing.assert_allclose(fit.params["loc"], 0.0)
+
+
 def test_averaging_matters():
     last = short(average=TailAverage(start=150))
     averaged = short(average=TailAverage(start=75))
@@ -284,6 +302,7 @@ def test_progress_goes_to_standard_error(capsys):
         ({"estimator": "magic"}, "estimator: 'magic' is none of"),
         ({"engine": "magic"}, "engine: 'magic' is none of"),
         ({"method": "deterministic", "steps": 10}, "steps: .* nothing"),
+        ({"method": "deterministic", "steps": None, "estimator": "reparameterised"}, "estimator: "),
         ({"method": "deterministic", "steps": None, "family": "full_rank"}, "mean_field only"),
         ({"method": "deterministic", "steps": None, "draws": 3}, "even"),
         ({"init": {"mu": 0.0}}, "missing or unknown: .'sd'"),

@@ -87,6 +87,29 @@ def test_while_cond_and_set_at(engine):
     onp.testing.assert_allclose(engine.compile(collatz)(onp.array(27)), [0.0, 111.0, 0.0])
 
 
+def test_where_differentiates_repeated_branches(engine):
+    """A branch that is broadcast gets the sum over its copies, in its own shape."""
+    chosen = onp.array([[True, False, False], [True, True, False]])
+    run = engine.compile(
+        lambda x, y: (
+            current().value_and_grad(lambda x: np.sum(np.where(chosen, x, y)))(x)[1],
+            current().value_and_grad(lambda y: np.sum(np.where(chosen, x, y)))(y)[1],
+        )
+    )
+    in_x, in_y = run(onp.array([5.0, 6.0, 7.0]), onp.array(2.0))
+    onp.testing.assert_array_equal(in_x, [2.0, 1.0, 0.0])
+    assert in_y.shape == ()
+    assert in_y == 3.0
+
+
+def test_where_of_a_scalar_result_differentiates(engine):
+    run = engine.compile(
+        lambda x: current().value_and_grad(lambda x: np.where(x > 0, x**2, -x))(x)[1]
+    )
+    assert run(onp.array(3.0)) == 6.0
+    assert run(onp.array(-3.0)) == -1.0
+
+
 def test_stop_gradient(engine):
     run = engine.compile(
         lambda x: current().value_and_grad(lambda x: x * current().stop_gradient(x))(x)[1]

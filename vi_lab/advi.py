@@ -21,6 +21,7 @@ from vi_lab.optimizers import Adam, AdviSequence
 from vi_lab.schedules import ConstantThenDecay
 
 DEFAULT_STEPS = 20_000
+DEFAULT_ESTIMATOR = "sticking_the_landing"
 DEFAULT_DRAWS = {"stochastic": 1, "deterministic": 30}
 INITIAL_SCALE = 0.1  # sd of the first q: small, so that its draws stay where z starts
 
@@ -32,7 +33,7 @@ def advi(
     method: str = "stochastic",
     steps: int | None = None,
     draws: int | None = None,
-    estimator: str | Estimator = "sticking_the_landing",
+    estimator: str | Estimator | None = None,
     optimizer: Any = None,
     average: Any = None,
     init: Mapping[str, Array] | None = None,
@@ -56,7 +57,7 @@ def advi(
         `vi_lab.deterministic`): few, dear steps, which suits the autograd engine
     steps : steps of the optimiser, by default 20,000 (stochastic only)
     draws : base draws a step, by default 1 (stochastic) or 30 (deterministic)
-    estimator : "sticking_the_landing", "reparameterised", or an estimator
+    estimator : "sticking_the_landing" (the default), "reparameterised", or an estimator
         (stochastic only)
     optimizer : an optimiser of `vi_lab.optimizers`; by default Adam with a step
         size that decays (`default_optimizer`). An `AdviSequence`
@@ -92,7 +93,12 @@ def advi(
     runner = engines.get(engine)
     if method == "deterministic":
         _refuse_stochastic_options(
-            chosen, steps=steps, optimizer=optimizer, average=average, callback=callback
+            chosen,
+            steps=steps,
+            estimator=estimator,
+            optimizer=optimizer,
+            average=average,
+            callback=callback,
         )
         run = run_deterministic(
             model, params, draws=draws, rng=rng, engine=runner, progress=progress
@@ -103,7 +109,7 @@ def advi(
         problem = Problem(
             structure=model.structure,
             family=chosen,
-            estimator=get_estimator(estimator),
+            estimator=get_estimator(DEFAULT_ESTIMATOR if estimator is None else estimator),
             optimizer=default_optimizer(steps) if optimizer is None else optimizer,
             average=TailAverage(start=steps // 4) if average is None else average,
         )

@@ -108,7 +108,7 @@ def run_deterministic(
     value_and_grad = engine.compile(_value_and_grad, static=(0,))
     loc, scale = params["loc"], onp.exp(params["log_scale"])
     x = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
-    losses: list[float] = []
+    losses = [float(value_and_grad(loss, x, eps, loc, scale, model.data)[0])]
     interrupted = converged = False
     with progress_bar(None, "deterministic ADVI", progress) as bar:
 
@@ -147,14 +147,18 @@ def run_deterministic(
             interrupted = True
     if not (converged or interrupted):
         warnings.warn(
-            f"deterministic ADVI: no minimum after {len(losses)} Newton steps (the next would "
+            f"deterministic ADVI: no minimum after {len(losses) - 1} Newton steps (the next would "
             f"still move {onp.abs(step).max():.2g} standard deviations); the fixed-draw objective "
             "may be unbounded: use more draws, or method='stochastic'",
             ConvergenceWarning,
             stacklevel=3,
         )
-    found = to_params(x, loc, scale)
-    return Run(found, found, onp.array(losses), interrupted, time.perf_counter() - began)
+    return Run(
+        params=to_params(x, loc, scale),
+        losses=onp.array(losses),
+        interrupted=interrupted,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _value_and_grad(loss: FixedDrawsLoss, x: Array, *rest: Any) -> tuple[Array, Array]:

@@ -29,7 +29,7 @@ def search_eta(
     """``problem`` with the eta, of 100, 10, 1, 0.1, 0.01, that lowers the loss most.
 
     Each eta gets 50 steps from the same start on the same draws; a trial that
-    overflows loses. Kucukelbir et al. (2017), section 2.6.
+    overflows loses. The values are those of Kucukelbir et al. (2017).
 
     Raises
     ------

@@ -173,10 +173,9 @@ class Fit:
 
     def __repr__(self) -> str:
         state = ", interrupted" if self.interrupted else ""
-        return (
-            f"Fit({_family_name(self.family)}, {len(self.losses)} steps on {self.engine}{state}, "
-            f"last loss {self.losses[-1_000:].mean():.6g} nats)"
-        )
+        loss = f", last loss {self.losses[-1_000:].mean():.6g} nats" if self.losses.size else ""
+        steps = f"{len(self.losses)} steps on {self.engine}"
+        return f"Fit({_family_name(self.family)}, {steps}{state}{loss})"
 
     @cached_property
     def _moment_draws(self) -> dict[str, onp.ndarray]:

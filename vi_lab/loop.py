@@ -77,10 +77,9 @@ def loss_and_grad(
 
 @dataclass(frozen=True)
 class Run:
-    """What a loop leaves behind: averaged and last parameters, losses by step."""
+    """What a loop leaves behind: the parameters found, and the loss of each step."""
 
     params: Params
-    last: Params
     losses: onp.ndarray
     interrupted: bool
     seconds: float
@@ -140,7 +139,6 @@ def run_fit(
             interrupted = True
     return Run(
         params=problem.average.value(state[2]),
-        last=state[0],
         losses=losses[:done],
         interrupted=interrupted,
         seconds=time.perf_counter() - began,

@@ -37,7 +37,7 @@ class Estimator(Protocol):
 class Reparameterised:
     """-ELBO with the entropy in closed form: -mean_s log p~(z_s) - H[q].
 
-    Kucukelbir et al. (2017), equation (5). Its gradient is noisy even where q is
+    The objective of Kucukelbir et al. (2017). Its gradient is noisy even where q is
     the posterior itself.
     """
 
@@ -64,7 +64,7 @@ class StickingTheLanding:
     With lambda held constant, grad_z log q(z) = -L^-T eps, which needs no
     differentiation: the loss is that of a function of z with this gradient.
 
-    Roeder, Wu and Duvenaud (2017), "Sticking the landing", Algorithm 1.
+    Roeder, Wu and Duvenaud (2017), "Sticking the landing".
     """
 
     def negative_elbo(

@@ -175,8 +175,8 @@ class Distribution(ABC):
             return self.log_prob_in_support(x)
         event = (1,) * support.event_ndim
         selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
-        safe = select(selects, x, interior(support, onp.shape(x)))
-        return select(inside, self.log_prob_in_support(safe), -onp.inf)
+        safe = np.where(selects, x, interior(support, onp.shape(x)))
+        return np.where(inside, self.log_prob_in_support(safe), -onp.inf)
 
     def _size(self, shape: Shape) -> tuple[int, ...]:
         """``(*shape, *batch_shape)``, the size of a block of scalar draws."""
@@ -256,25 +256,9 @@ def interior(support: Support, shape: tuple[int, ...]) -> Array:
     return point
 
 
-def select(condition: Array, x: Array, y: Array) -> Array:
-    """`np.where`, as it has to be called for autograd to differentiate it.
-
-    The derivative of autograd's `where` forgets to sum over the axes along which an
-    argument was repeated, and fails when the derivative that reaches it is a plain
-    float, as that of a scalar result is: a sum and a product see to these.
-    """
-    shape = onp.broadcast_shapes(onp.shape(condition), onp.shape(x), onp.shape(y))
-
-    def spread(v: Array) -> Array:
-        return v if is_constant(v) or onp.shape(v) == shape else v + onp.zeros(shape)
-
-    selected = np.where(condition, spread(x), spread(y))
-    return selected if is_constant(selected) else selected * onp.float64(1.0)
-
-
 def safe_log(p: Array) -> Array:
     """The log of a probability that may underflow: -inf at 0, with derivative 0 there."""
-    return select(p > 0, np.log(select(p > 0, p, 1.0)), -onp.inf)
+    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), -onp.inf)
 
 
 def centred(x: Array, loc: Array) -> Array:

@@ -31,7 +31,6 @@ from vi_lab.distributions.base import (
     check,
     check_one_of,
     is_constant,
-    select,
 )
 from vi_lab.engine import Array
 from vi_lab.supports import Boolean, IntegerInterval, NonNegativeInteger, Support
@@ -186,7 +185,7 @@ class Categorical(Distribution):
         chosen = np.expand_dims(x, -1) == categories  # (..., K)
         # Choose first, then take the log: a category of probability 0 that was not
         # observed must leave the gradient alone.
-        weight = np.sum(select(chosen, self._weights, 0.0), axis=-1)
+        weight = np.sum(np.where(chosen, self._weights, 0.0), axis=-1)
         if self.logits is None:
             return sp.xlogy(1.0, weight)  # log, silent at 0
         return weight - sp.logsumexp(self.logits, axis=-1)

@@ -33,7 +33,6 @@ from vi_lab.distributions.base import (
     Shape,
     centred,
     safe_log,
-    select,
 )
 from vi_lab.engine import Array
 from vi_lab.supports import Real, Support
@@ -161,11 +160,11 @@ class StudentT(SymmetricLocationScale):
         """
         self._needs_constant("df")
         # Not abs(t), whose derivative at 0 is 0 on both engines.
-        m = select(t < 0, -t, t)
+        m = np.where(t < 0, -t, t)
         half = 0.5 * self.df
         r = np.sqrt(self.df + m * m)
         tail = sp.betainc(half, half, half / (r * (r + m)))
-        return select(t < 0, safe_log(tail), np.log1p(-tail))
+        return np.where(t < 0, safe_log(tail), np.log1p(-tail))
 
     def standard_inverse(self, log_p: onp.ndarray) -> onp.ndarray:
         from scipy.special import stdtrit
@@ -220,8 +219,8 @@ class Laplace(SymmetricLocationScale):
         return rng.laplace(self.loc, self.scale, self._size(shape))
 
     def standard_log_cdf(self, t: Array) -> Array:
-        m = select(t < 0, -t, t)  # abs(t), with a derivative at 0
-        return select(t < 0, -m - LOG_TWO, np.log1p(-0.5 * np.exp(-m)))
+        m = np.where(t < 0, -t, t)  # abs(t), with a derivative at 0
+        return np.where(t < 0, -m - LOG_TWO, np.log1p(-0.5 * np.exp(-m)))
 
     def standard_inverse(self, log_p: onp.ndarray) -> onp.ndarray:
         return onp.where(log_p < -LOG_TWO, log_p + LOG_TWO, -LOG_TWO - onp.log(-onp.expm1(log_p)))

@@ -33,7 +33,6 @@ from vi_lab.distributions.base import (
     check,
     every,
     is_constant,
-    select,
 )
 from vi_lab.distributions.bounded import check_order
 from vi_lab.engine import Array
@@ -164,8 +163,8 @@ class Truncated(Distribution):
             return d.log_cdf(self.upper)
         log_f_lower = d.log_cdf(self.lower)
         beyond = log_f_lower > LOG_HALF
-        near = select(beyond, d.log_survival(self.lower), d.log_cdf(self.upper))
-        far = select(beyond, d.log_survival(self.upper), log_f_lower)
+        near = np.where(beyond, d.log_survival(self.lower), d.log_cdf(self.upper))
+        far = np.where(beyond, d.log_survival(self.upper), log_f_lower)
         return near + np.log(-np.expm1(far - near))
 
     def _ends(self) -> tuple[Array, Array]:

@@ -13,10 +13,23 @@ from typing import Any
 import autograd.numpy
 import numpy as onp
 from autograd.core import VJPNode, add_outgrads, make_vjp
+from autograd.extend import defvjp
+from autograd.numpy.numpy_vjps import unbroadcast_f
 from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
 
 from vi_lab.engine import Array, Tree, running
 from vi_lab.trees import tree_leaves, tree_map
+
+# autograd's own rule for `where` forgets to sum over the axes along which a branch was repeated,
+# so that its derivative has the wrong shape. (In 1.9 what is called `where` is a plain
+# function around the primitive.)
+where = getattr(autograd.numpy, "_original_where", autograd.numpy.where)
+defvjp(
+    where,
+    None,
+    lambda ans, c, x, y: unbroadcast_f(x, lambda g: where(c, g, 0.0)),
+    lambda ans, c, x, y: unbroadcast_f(y, lambda g: where(c, 0.0, g)),
+)
 
 
 class AutogradEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as onp
@@ -35,7 +36,7 @@ class Structure:
 
     def log_density(self, z: Array, data: dict[str, Array]) -> Array:
         """log p~(z), a scalar, for ``z`` of shape (D,); log-Jacobians included."""
-        return self.run(Unconstrained(self._by_name, z), data).log_density
+        return self.run(Unconstrained(self.by_name, z), data).log_density
 
     def log_density_batch(self, z: Array, data: dict[str, Array]) -> Array:
         """log p~(z) of shape (S,), for ``z`` of shape (S, D)."""
@@ -43,7 +44,7 @@ class Structure:
 
     def constrain(self, z: Array, data: dict[str, Array]) -> dict[str, Array]:
         """theta = T(z) by name, deterministic quantities included, for ``z`` (D,)."""
-        return self.run(Constrain(self._by_name, z), data).values
+        return self.run(Constrain(self.by_name, z), data).values
 
     def constrain_batch(self, z: Array, data: dict[str, Array]) -> dict[str, Array]:
         return engines.current().vmap(lambda row: self.constrain(row, data))(z)
@@ -53,8 +54,9 @@ class Structure:
         self.program(handler, **data, **dict(self.constants))
         return handler
 
-    @property
-    def _by_name(self) -> dict[str, Latent]:
+    @cached_property
+    def by_name(self) -> dict[str, Latent]:
+        """The latents by name: looked up at every evaluation, so made once."""
         return {latent.name: latent for latent in self.latents}
 
 
@@ -153,9 +155,7 @@ class Model:
 
     def terms(self, z: Array) -> dict[str, float]:
         """The terms of log p~(z) by latent, observation and factor, for ``z`` (D,)."""
-        handler = Unconstrained(
-            {latent.name: latent for latent in self.structure.latents}, onp.asarray(z, dtype=float)
-        )
+        handler = Unconstrained(self.structure.by_name, onp.asarray(z, dtype=float))
         with onp.errstate(all="ignore"):
             self.run(handler)
         return {name: float(term) for name, term in handler.terms.items()}
@@ -188,7 +188,7 @@ class Model:
                 f"values: need exactly the latents {list(self.latents)}; "
                 f"missing or unknown: {sorted(missing)}"
             )
-        handler = Unconstrain({latent.name: latent for latent in self.structure.latents}, values)
+        handler = Unconstrain(self.structure.by_name, values)
         self.run(handler)
         return handler.z
 
