@@ -47,7 +47,7 @@ def _as_array(name: str, value: Any) -> onp.ndarray:
     if array.size == 0:
         raise ValueError(f"data {name!r}: is empty; give at least one value")
     if array.dtype.kind == "f":
-        array = array.astype(float)
+        array = array.astype(float, copy=False)
         bad = int(onp.isnan(array).sum())
         if bad:
             raise ValueError(
