@@ -13,6 +13,8 @@ from vi_lab.optimizers import (
     Adagrad,
     Adam,
     AdviSequence,
+    Clipped,
+    DoWG,
     Momentum,
     Optimizer,
     RMSProp,
@@ -33,6 +35,8 @@ class Case(NamedTuple):
 
 # Their squares, 9, 16, 144 and 7056, add up to 3^2, 5^2, 13^2 and 85^2.
 GRADIENTS = np.array([3.0, -4.0, 12.0, 84.0])
+
+R4 = 1.0 + 12.0 / 13.0 - 0.8  # of DoWG: where its first three steps lead, -1 + 0.8 - 12 / 13
 
 CASES = {
     "sgd": Case(
@@ -117,6 +121,23 @@ CASES = {
         steps=5_000,
         accuracy=0.02,
     ),
+    "dowg": Case(
+        # r = 1, 1, 1, R4 (x = 0, -1, -0.2, -R4); v = 9, 25, 169, 169 + (84 R4)^2
+        DoWG(1.0),
+        [-1.0, 0.8, -12.0 / 13.0, -(R4**2) * 84.0 / (169.0 + (R4 * 84.0) ** 2) ** 0.5],
+        on_parabola=DoWG(),
+        on_rosenbrock=DoWG(),
+        steps=20_000,
+        accuracy=0.02,
+    ),
+    "dowg_all": Case(
+        DoWG(1.0, per="all"),
+        [-1.0, 0.8, -12.0 / 13.0, -(R4**2) * 84.0 / (169.0 + (R4 * 84.0) ** 2) ** 0.5],
+        on_parabola=DoWG(per="all"),
+        on_rosenbrock=DoWG(per="all"),
+        steps=20_000,
+        accuracy=0.002,
+    ),
 }
 OPTIMIZERS = [pytest.param(case.optimizer, id=name) for name, case in CASES.items()]
 
@@ -168,11 +189,13 @@ OTHER = {
     "epsilon": 0.7,
     "window": 3,
     "lagged": True,
+    "initial_distance": 0.25,
+    "per": "all",
 }
 OPTIONS = [
     pytest.param(case.optimizer, field.name, id=f"{name}-{field.name}")
     for name, case in CASES.items()
-    if name != "advi_lagged"
+    if name not in {"advi_lagged", "dowg_all"}
     for field in fields(case.optimizer)  # type: ignore[arg-type]
 ]
 
@@ -180,7 +203,8 @@ OPTIONS = [
 @pytest.mark.parametrize(("optimizer", "option"), OPTIONS)
 def test_every_option_matters(optimizer: Any, option: str) -> None:
     changed = replace(optimizer, **{option: OTHER[option]})
-    gap = increments(changed, GRADIENTS) - increments(optimizer, GRADIENTS)
+    gradients = np.stack([GRADIENTS, GRADIENTS[::-1]], axis=1)
+    gap = increments(changed, gradients) - increments(optimizer, gradients)
     assert np.abs(gap).max() > 1e-3
     assert changed != optimizer
 
@@ -195,6 +219,8 @@ def test_equal_settings_are_equal_and_hash_equally(optimizer: Any) -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_directions_do_not_depend_on_the_step_size(optimizer: Any) -> None:
     """Twice the step size, twice the increments; a schedule scales them step by step."""
+    if isinstance(optimizer, DoWG):
+        pytest.skip("has no step size")
     noise = np.random.default_rng(1).normal(size=(30, 2))
     once = increments(optimizer, noise)
     if isinstance(optimizer, AdviSequence):
@@ -211,13 +237,74 @@ def test_directions_do_not_depend_on_the_step_size(optimizer: Any) -> None:
 def test_coordinates_and_leaves_are_independent(optimizer: Optimizer) -> None:
     noise = np.random.default_rng(2).normal(size=(12, 3))
     together = increments(optimizer, noise)
-    apart = np.stack([increments(optimizer, noise[:, d]) for d in range(3)], axis=1)
-    np.testing.assert_allclose(together, apart, rtol=1e-13)
+    if optimizer != CASES["dowg_all"].optimizer:  # one step for all is what it is for
+        apart = np.stack([increments(optimizer, noise[:, d]) for d in range(3)], axis=1)
+        np.testing.assert_allclose(together, apart, rtol=1e-13)
     state = optimizer.init({"a": np.zeros(2), "b": (0.0,)})
     for g, expected in zip(noise, together, strict=True):
         increment, state = optimizer.update({"a": g[:2], "b": (g[2],)}, state)
         np.testing.assert_allclose(increment["a"], expected[:2], rtol=1e-13)
         np.testing.assert_allclose(increment["b"][0], expected[2], rtol=1e-13)
+
+
+def test_dowg_for_all_coordinates_by_hand() -> None:
+    """|g| = 5, then 13 at |x - x_0| = 1: r = 1, v = 25, 25 + 169."""
+    found = increments(DoWG(1.0, per="all"), np.array([[3.0, -4.0], [5.0, 12.0]]))
+    expected = [[-3 / 5, 4 / 5], [-5 / 194**0.5, -12 / 194**0.5]]
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+def test_dowg_takes_no_step_where_there_is_no_gradient() -> None:
+    np.testing.assert_array_equal(increments(DoWG(), np.zeros((2, 3))), 0.0)
+
+
+def test_dowg_by_coordinate_does_not_mind_the_units() -> None:
+    """Curvatures from 1 to 10^4: every coordinate arrives; with one step for all, none does.
+
+    Noise is scaled as sticking the landing never would, one standard deviation a step.
+    """
+    curvature = np.logspace(0.0, 4.0, 10)
+    centre = 5.0 / curvature**0.5
+
+    def error(optimizer: Optimizer) -> float:
+        rng = np.random.default_rng(0)
+        x, state = np.zeros(10), optimizer.init(np.zeros(10))
+        total = np.zeros(10)
+        for t in range(4_000):
+            g = curvature * (x - centre) + curvature**0.5 * rng.normal(size=10)
+            increment, state = optimizer.update(g, state)
+            x = x + increment
+            total += x if t >= 2_000 else 0.0
+        return float((np.abs(total / 2_000 - centre) * curvature**0.5).max())
+
+    assert error(DoWG(1e-6)) < 0.1
+    assert error(DoWG(1e-6, per="all")) > 0.5
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_clipping_shortens_long_gradients_alone(optimizer: Optimizer) -> None:
+    """Of the 3-4-5 and 5-12-13 triangles, a bound of 6.5 leaves one and halves the other."""
+    gradients = np.array([[3.0, -4.0], [5.0, 12.0]])
+    clipped = Clipped(optimizer, norm=6.5)
+    expected = increments(optimizer, gradients * np.array([[1.0], [0.5]]))
+    found, state = [], clipped.init({"a": np.zeros(1), "b": (0.0,)})
+    for a, b in gradients:
+        increment, state = clipped.update({"a": np.array([a]), "b": (b,)}, state)
+        found.append([increment["a"][0], increment["b"][0]])
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    assert hash(clipped) == hash(Clipped(optimizer, norm=6.5))
+
+
+def test_clipping_hides_no_failure() -> None:
+    """A zero gradient stays zero, and an infinite one does not become a harmless step."""
+    np.testing.assert_array_equal(
+        Clipped(SGD(1.0), norm=1.0).update(np.zeros(2), {"t": np.zeros(())})[0], 0.0
+    )
+    with np.errstate(invalid="ignore"):
+        increment, _ = Clipped(SGD(1.0), norm=1.0).update(
+            np.array([np.inf, 1.0]), {"t": np.zeros(())}
+        )
+    assert not np.isfinite(increment).all()
 
 
 # -------------------------------------------------------------------- convergence
@@ -324,6 +411,9 @@ BAD = [
     ("beta2", lambda: Adam(0.1, beta2=1.5)),
     ("epsilon", lambda: Adam(0.1, epsilon=0.0)),
     ("eta", lambda: AdviSequence(0.0)),
+    ("initial_distance", lambda: DoWG(0.0)),
+    ("per", lambda: DoWG(per="leaf")),
+    ("norm", lambda: Clipped(SGD(1.0), norm=0.0)),
 ]
 
 

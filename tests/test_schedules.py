@@ -1,12 +1,14 @@
 """Step-size schedules: values by hand, the Robbins-Monro conditions, bad settings."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
 from vi_lab.engine import Engine
-from vi_lab.schedules import ConstantThenDecay, RobbinsMonro
+from vi_lab.optimizers import AdviSequence
+from vi_lab.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
 
 VALUES = [  # schedule, steps, step sizes by hand
     (RobbinsMonro(2.0, delay=3.0, forgetting=1.0), [1, 2, 7], [1 / 2, 2 / 5, 1 / 5]),
@@ -48,6 +50,44 @@ def test_robbins_monro_conditions(forgetting: float) -> None:
     assert squares[1] / squares[0] == pytest.approx(2.0 ** (1.0 - 2.0 * forgetting), rel=1e-4)
     assert sums[1] / sums[0] > 1.0 - 1e-4
     assert squares[1] / squares[0] < 1.0
+
+
+class PowerLaw(NamedTuple):
+    exponent: float
+
+    def __call__(self, t: float) -> float:
+        return t**-self.exponent
+
+
+VERDICTS = [  # step size, exponent, arrives, settles
+    (0.1, 0.0, True, False),
+    (ConstantThenDecay(1.0, 0.1, hold=3, steps=4), 0.0, True, False),
+    (PowerLaw(0.4), 0.4, True, False),
+    (PowerLaw(0.5), 0.5, True, False),
+    (RobbinsMonro(1.0, delay=10.0, forgetting=0.51), 0.51, True, True),
+    (RobbinsMonro(1.0, delay=0.0, forgetting=1.0), 1.0, True, True),
+    (PowerLaw(1.5), 1.5, False, True),
+    (AdviSequence(0.1), 0.5, True, False),  # the paper's 1e-16 is on the wrong side
+]
+
+
+@pytest.mark.parametrize(("step_size", "exponent", "arrives", "settles"), VERDICTS)
+def test_verdicts(step_size: Any, exponent: float, arrives: bool, settles: bool) -> None:
+    found = robbins_monro_conditions(step_size)
+    assert found.exponent == pytest.approx(exponent, abs=1e-15)
+    assert (found.arrives, found.settles) == (arrives, settles)
+
+
+def test_verdicts_in_words() -> None:
+    assert str(robbins_monro_conditions(PowerLaw(1.5))) == (
+        "t^-1.5: sum of steps converges: it may stop short of the optimum; sum of squares converges"
+    )
+    assert "never averages out" in str(robbins_monro_conditions(0.1))
+
+
+def test_a_function_that_does_not_say_how_fast_it_falls_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^step_size: .* attribute `exponent`"):
+        robbins_monro_conditions(lambda t: 1.0 / t)
 
 
 BAD = [

@@ -49,7 +49,7 @@ from vi_lab.engine import use
 from vi_lab.errors import ConvergenceWarning, NonFiniteError
 from vi_lab.families import FullRankGaussian, MeanFieldGaussian
 from vi_lab.fit import Fit
-from vi_lab.model import Model, Target, posterior_predictive, prior_predictive
+from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import nuts
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ __all__ = [
     "LogNormal",
     "Logistic",
     "MeanFieldGaussian",
+    "Minibatch",
     "Model",
     "MultivariateNormal",
     "NonFiniteError",

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.automatic import MOST_STEPS, default_draws, run_automatic
 from vi_lab.averaging import TailAverage
+from vi_lab.base_draws import BaseDraws, Independent
 from vi_lab.checks import check_whole
 from vi_lab.deterministic import run_deterministic
 from vi_lab.engine import Array
+from vi_lab.errors import ConvergenceWarning
 from vi_lab.eta_search import search_eta
-from vi_lab.families import LocationScaleGaussian, MeanFieldGaussian, get_family
+from vi_lab.families import LocationScaleGaussian, MeanFieldGaussian, Params, get_family
 from vi_lab.fit import Fit
 from vi_lab.loop import Callback, Problem, check_start, run_fit
-from vi_lab.objectives import Estimator, get_estimator
-from vi_lab.optimizers import Adam, AdviSequence
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.objectives import (
+    Estimator,
+    StickingTheLanding,
+    check_base_draws,
+    get_estimator,
+)
+from vi_lab.optimizers import AdviSequence
 
-DEFAULT_STEPS = 20_000
-DEFAULT_ESTIMATOR = "sticking_the_landing"
-DEFAULT_DRAWS = {"stochastic": 1, "deterministic": 30}
+STEPS = 20_000  # of an optimiser that was chosen: it does not stop by itself
+DETERMINISTIC_DRAWS = 30
 INITIAL_SCALE = 0.1  # sd of the first q: small, so that its draws stay where z starts
 
 
@@ -33,10 +40,11 @@ def advi(
     method: str = "stochastic",
     steps: int | None = None,
     draws: int | None = None,
+    base_draws: BaseDraws | None = None,
     estimator: str | Estimator | None = None,
     optimizer: Any = None,
     average: Any = None,
-    init: Mapping[str, Array] | None = None,
+    init: Mapping[str, Array] | Fit | None = None,
     seed: int = 0,
     engine: str | None = None,
     progress: bool = True,
@@ -45,25 +53,33 @@ def advi(
     r"""Fit a Gaussian q to the posterior by maximising the ELBO.
 
     Latents are moved to the real line by the transforms of their supports, and
-    :math:`E_q[\log \tilde p(z) - \log q(z)]` is climbed with the reparameterisation
-    gradient (Kucukelbir et al. 2017, Algorithm 1).
+    :math:`E_q[\log \tilde p(z) - \log q(z)]` is climbed with stochastic gradients
+    (Kucukelbir et al. 2017, Algorithm 1). By itself it chooses how, and stops when q is
+    about as good as its family allows (`vi_lab.automatic`); ``fit.convergence`` says how
+    far that was reached, and a fit that did not converge warns.
 
     Parameters
     ----------
     model : `Model` or `Target`
-    family : "mean_field", "full_rank", or a family
+    family : "mean_field", "full_rank", "low_rank", or a family
     method : "stochastic" takes new draws at every step; "deterministic" fixes them
         and minimises with second derivatives (mean field only; see
-        `vi_lab.deterministic`): few, dear steps, which suits the autograd engine
-    steps : steps of the optimiser, by default 20,000 (stochastic only)
-    draws : base draws a step, by default 1 (stochastic) or 30 (deterministic)
-    estimator : "sticking_the_landing" (the default), "reparameterised", or an estimator
-        (stochastic only)
-    optimizer : an optimiser of `vi_lab.optimizers`; by default Adam with a step
-        size that decays (`default_optimizer`). An `AdviSequence`
-        without an eta has it searched for
-    average : how iterates are averaged; by default over the last three quarters
-    init : constrained value by latent to centre the first q on; by default z = 0
+        `vi_lab.deterministic`)
+    steps : the most steps to take, by default 100,000. With an ``optimizer`` of your
+        choice: how many to take, by default 20,000; nothing stops them or judges the result
+    draws : base draws a step, by default 1 (full rank: 1 for every 16 dimensions), or 30
+        in all for "deterministic"
+    base_draws : how the draws of one step hang together: `Independent` (the default),
+        `Antithetic` or `Sobol` of `vi_lab.base_draws`
+    estimator : of the gradient: "sticking_the_landing", "reparameterised",
+        "score_function", or a value of `vi_lab.objectives`; by default the one with the
+        least noise that is known here
+    optimizer : an optimiser of `vi_lab.optimizers`. An `AdviSequence` without an eta has it
+        searched for
+    average : how the iterates of ``optimizer`` are averaged; by default over the last
+        three quarters
+    init : where to start: constrained value by latent, to centre the first q on, or an
+        earlier `Fit` to go on from; by default z = 0
     seed : every draw follows from it: the same seed gives the same bits
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss
@@ -82,50 +98,79 @@ def advi(
         if the loss or a gradient stops being finite; it names the step and latent.
     """
     chosen = get_family(family)
-    if method not in DEFAULT_DRAWS:
-        raise ValueError(f"method: {method!r} is none of {sorted(DEFAULT_DRAWS)}")
-    draws = DEFAULT_DRAWS[method] if draws is None else draws
-    check_whole("draws", draws, least=1)
     rng = onp.random.default_rng(seed)
-    loc = onp.zeros(model.dim) if init is None else model.unconstrain(init)
-    check_start(model, loc)
-    params = chosen.init(loc, INITIAL_SCALE)
     runner = engines.get(engine)
     if method == "deterministic":
         _refuse_stochastic_options(
             chosen,
             steps=steps,
+            base_draws=base_draws,
             estimator=estimator,
             optimizer=optimizer,
             average=average,
             callback=callback,
         )
+        draws = DETERMINISTIC_DRAWS if draws is None else draws
+        check_whole("draws", draws, least=1)
         run = run_deterministic(
-            model, params, draws=draws, rng=rng, engine=runner, progress=progress
-        )
-    else:
-        steps = DEFAULT_STEPS if steps is None else steps
-        check_whole("steps", steps, least=1)
-        problem = Problem(
-            structure=model.structure,
-            family=chosen,
-            estimator=get_estimator(DEFAULT_ESTIMATOR if estimator is None else estimator),
-            optimizer=default_optimizer(steps) if optimizer is None else optimizer,
-            average=TailAverage(start=steps // 4) if average is None else average,
-        )
-        if isinstance(problem.optimizer, AdviSequence) and problem.optimizer.eta is None:
-            problem = search_eta(problem, model, params, draws=draws, rng=rng, engine=runner)
-        run = run_fit(
-            problem,
             model,
-            params,
-            steps=steps,
+            _start(model, chosen, init),
             draws=draws,
             rng=rng,
             engine=runner,
             progress=progress,
-            callback=callback,
         )
+    elif method == "stochastic":
+        draws = default_draws(chosen, model.dim) if draws is None else draws
+        check_whole("draws", draws, least=1)
+        spread = Independent() if base_draws is None else base_draws
+        spread.check(draws, chosen.base_dim(model.dim))
+        gradients = None if estimator is None else get_estimator(estimator)
+        if gradients is not None:
+            check_base_draws(gradients, spread, draws)
+        if steps is not None:
+            check_whole("steps", steps, least=1)
+        params = _start(model, chosen, init)
+        common: dict[str, Any] = {
+            "draws": draws,
+            "base_draws": spread,
+            "rng": rng,
+            "engine": runner,
+            "progress": progress,
+            "callback": callback,
+        }
+        if optimizer is None:
+            if average is not None:
+                raise ValueError(
+                    "average: is for an optimizer of your choice; give optimizer= as well, or "
+                    "leave it out"
+                )
+            steps = MOST_STEPS if steps is None else steps
+            run = run_automatic(model, chosen, params, estimator=gradients, steps=steps, **common)
+        else:
+            steps = STEPS if steps is None else steps
+            problem = Problem(
+                structure=model.structure,
+                family=chosen,
+                estimator=gradients or StickingTheLanding(),
+                optimizer=optimizer,
+                average=TailAverage(start=steps // 4) if average is None else average,
+            )
+            if isinstance(optimizer, AdviSequence) and optimizer.eta is None:
+                problem = search_eta(
+                    problem,
+                    model,
+                    params,
+                    draws=draws,
+                    base_draws=spread,
+                    rng=rng,
+                    engine=runner,
+                )
+            run = run_fit(problem, model, params, steps=steps, **common)
+    else:
+        raise ValueError(f"method: {method!r} is none of ['deterministic', 'stochastic']")
+    if run.convergence is not None and not run.convergence.converged:
+        warnings.warn(str(run.convergence), ConvergenceWarning, stacklevel=2)
     return Fit(
         model=model,
         family=chosen,
@@ -135,17 +180,25 @@ def advi(
         seed=seed,
         interrupted=run.interrupted,
         seconds=run.seconds,
+        convergence=run.convergence,
     )
 
 
-def default_optimizer(steps: int) -> Adam:
-    """Adam with a step size that falls from 0.05 to 0.0005, by the same factor at each step.
-
-    Where q comes close to the posterior, gradients that stick the landing vanish, and
-    Adam, which divides by their size, takes steps of the full step size nevertheless:
-    a constant one would never come to rest.
-    """
-    return Adam(ConstantThenDecay(initial=0.05, final=0.0005, hold=0, steps=steps))
+def _start(
+    model: Any, family: LocationScaleGaussian, init: Mapping[str, Array] | Fit | None
+) -> Params:
+    """The parameters to start from: those of a fit, or a narrow q around a point."""
+    if isinstance(init, Fit):
+        params = family.init_from(init.params)
+        if params["loc"].shape != (model.dim,):
+            raise ValueError(
+                f"init: is a fit on R^{params['loc'].size}, but the model lives on R^{model.dim}"
+            )
+    else:
+        loc = onp.zeros(model.dim) if init is None else model.unconstrain(init)
+        params = family.init(loc, INITIAL_SCALE)
+    check_start(model, params["loc"])
+    return params
 
 
 def _refuse_stochastic_options(family: LocationScaleGaussian, **options: Any) -> None:

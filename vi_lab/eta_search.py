@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.base_draws import BaseDraws
 from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import Params
@@ -23,6 +24,7 @@ def search_eta(
     params: Params,
     *,
     draws: int,
+    base_draws: BaseDraws,
     rng: onp.random.Generator,
     engine: Engine,
 ) -> Problem:
@@ -47,6 +49,7 @@ def search_eta(
                 params,
                 steps=TRIAL_STEPS,
                 draws=draws,
+                base_draws=base_draws,
                 rng=onp.random.default_rng(seed),
                 engine=engine,
                 progress=False,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.convergence import Convergence
 from vi_lab.engine import Array
 from vi_lab.families import FAMILIES, LocationScaleGaussian, Params
 from vi_lab.storage import load_arrays, save_arrays
@@ -42,6 +43,8 @@ class Fit:
     seed : the seed it was given
     interrupted : True if Ctrl-C ended it before its last step
     seconds : wall time, compilation included
+    convergence : why the fit stopped and how far it believes to be from the best q of its
+        family; None where nothing judged that (an optimizer of your choice)
     """
 
     model: Any
@@ -52,6 +55,7 @@ class Fit:
     seed: int
     interrupted: bool = False
     seconds: float = 0.0
+    convergence: Convergence | None = None
 
     # ------------------------------------------------------- q on the real line
     @property
@@ -73,7 +77,7 @@ class Fit:
         """Draws z ~ q, of shape (num_draws, D)."""
         if num_draws < 1:
             raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
-        eps = onp.random.default_rng(seed).standard_normal((num_draws, self.model.dim))
+        eps = onp.random.default_rng(seed).standard_normal((num_draws, self._base_dim))
         return onp.asarray(self.family.transform(self.params, eps))
 
     # --------------------------------------------------- q in the model's units
@@ -99,9 +103,10 @@ class Fit:
         """Mean, sd, Monte Carlo standard error and 95% HDI from draws of q.
 
         The draws are independent: an effective sample size or R-hat would say
-        nothing, and there is none.
+        nothing, and there is none. The verdict on the fit stands below the table.
         """
-        return summarise(self.sample(num_draws, seed=seed))
+        notes = () if self.convergence is None else (str(self.convergence),)
+        return summarise(self.sample(num_draws, seed=seed), notes=notes)
 
     def elbo(self, num_draws: int = MOMENT_DRAWS, *, seed: int = 0) -> Estimate:
         """The ELBO of q in nats, with its Monte Carlo standard error.
@@ -176,6 +181,10 @@ class Fit:
         loss = f", last loss {self.losses[-1_000:].mean():.6g} nats" if self.losses.size else ""
         steps = f"{len(self.losses)} steps on {self.engine}"
         return f"Fit({_family_name(self.family)}, {steps}{state}{loss})"
+
+    @property
+    def _base_dim(self) -> int:
+        return self.family.base_dim(int(self.model.dim))
 
     @cached_property
     def _moment_draws(self) -> dict[str, onp.ndarray]:

@@ -8,12 +8,15 @@ looks at the losses, shows progress, calls the callback and can be interrupted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as onp
 
+from vi_lab.base_draws import BaseDraws
+from vi_lab.convergence import Convergence
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import LocationScaleGaussian, Params
@@ -24,6 +27,7 @@ from vi_lab.trees import tree_map
 SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
 NOISE_PER_BLOCK = 2**20  # numbers: 8 MB of base draws at a time
 STEPS_PER_BLOCK = 10_000
+FIRST_BLOCK = 100  # steps
 
 Callback = Callable[[int, Params, onp.ndarray], Any]
 """``callback(steps_done, params, losses)`` after each block; a true result stops the fit."""
@@ -62,10 +66,15 @@ class Problem:
 
 
 def run_block(
-    problem: Problem, state: Tree, eps: Array, length: int, data: dict[str, Array]
+    problem: Problem, state: Tree, inputs: Tree, length: int, data: dict[str, Array]
 ) -> tuple[Tree, Array]:
-    """``length`` steps over the leading axis of ``eps`` (at least ``length``, S, D)."""
-    return current().scan(lambda state, eps: problem.step(state, eps, data), state, eps, length)
+    """``length`` steps over the leading axis of ``inputs``: base draws, and rows of data."""
+
+    def step(state: Tree, inputs: Tree) -> tuple[Tree, Array]:
+        eps, rows = inputs
+        return problem.step(state, eps, {**data, **rows})
+
+    return current().scan(step, state, inputs, length)
 
 
 def loss_and_grad(
@@ -83,6 +92,7 @@ class Run:
     losses: onp.ndarray
     interrupted: bool
     seconds: float
+    convergence: Convergence | None = None
 
 
 def run_fit(
@@ -92,6 +102,7 @@ def run_fit(
     *,
     steps: int,
     draws: int,
+    base_draws: BaseDraws,
     rng: onp.random.Generator,
     engine: Engine,
     progress: bool,
@@ -106,43 +117,101 @@ def run_fit(
     """
     began = time.perf_counter()
     block = engine.compile(run_block, static=(0,))
+    gradient_of = engine.compile(loss_and_grad, static=(0,))
     state = problem.init(params)
-    size = min(STEPS_PER_BLOCK, max(1, NOISE_PER_BLOCK // (draws * model.dim)))
-    eps = onp.zeros((size, draws, model.dim))
-    losses = onp.empty(steps)
-    done, length = 0, min(100, steps, size)
+    source = None if model.minibatch is None else model.minibatches(rng)
+    data = model.data if source is None else model.shared_data
+    noise = Noise(rng, base_draws, source, draws, problem.family.base_dim(model.dim))
+    inputs: Tree = ()
+    losses: list[onp.ndarray] = []
+    done = 0
     interrupted = False
+
+    def gradient_after(t: int) -> tuple[Array, Params]:
+        before = block(problem, state, inputs, t, data)[0] if t else state
+        eps, rows = tree_map(lambda x: x[t], inputs)
+        gradient: tuple[Array, Params] = gradient_of(problem, before[0], eps, {**data, **rows})
+        return gradient
+
     with progress_bar(None, "ADVI", progress, total=steps) as bar:
+        pacemaker = Pacemaker(bar, callback)
         try:
-            while done < steps:
-                started = time.perf_counter()
-                rng.standard_normal(out=eps[:length])
-                after, block_losses = block(problem, state, eps, length, model.data)
-                block_losses = block_losses[:length]
-                if not (onp.isfinite(block_losses).all() and _all_finite(after[0])):
-                    _explain_non_finite(
-                        problem, model, engine, state, eps, length, block_losses, done
-                    )
-                state = after
-                losses[done : done + length] = block_losses
-                done += length
-                bar.update(length)
-                bar.set_postfix(loss=f"{losses[max(0, done - 1_000) : done].mean():.6g}")
-                if callback is not None and callback(
-                    done, problem.average.value(state[2]), losses[:done].copy()
-                ):
-                    break
-                pace = length / (time.perf_counter() - started)
-                wanted = int(min(pace * SECONDS_PER_BLOCK, 10 * length))
-                length = max(1, min(wanted, size, steps - done))
+            while done < steps and not pacemaker.stopped:
+                n = min(pacemaker.length, len(noise), steps - done)
+                inputs = noise.take(n)
+                with pacemaker.block(n):
+                    after, block_losses = block(problem, state, inputs, n, data)
+                block_losses = block_losses[:n]
+                if not (onp.isfinite(block_losses).all() and all_finite(after[0])):
+                    explain_non_finite(model, block_losses, done, gradient_after)
+                state, done = after, done + n
+                losses.append(block_losses)
+                pacemaker.report(done, problem.average.value(state[2]), losses)
         except KeyboardInterrupt:
             interrupted = True
     return Run(
         params=problem.average.value(state[2]),
-        losses=losses[:done],
+        losses=onp.concatenate([onp.empty(0), *losses]),
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
     )
+
+
+class Noise:
+    """The random inputs of steps, in buffers of one size so that blocks compile once."""
+
+    def __init__(
+        self,
+        rng: onp.random.Generator,
+        base_draws: BaseDraws,
+        source: Any,
+        draws: int,
+        dim: int,
+    ) -> None:
+        size = min(STEPS_PER_BLOCK, max(1, NOISE_PER_BLOCK // (draws * dim)))
+        if source is not None:
+            size = min(size, max(1, 8 * NOISE_PER_BLOCK // source.bytes_per_step))
+        self._rng, self._base_draws, self._source = rng, base_draws, source
+        self._eps = onp.zeros((size, draws, dim))
+        self._rows = {} if source is None else source.empty(size)
+
+    def __len__(self) -> int:
+        return len(self._eps)
+
+    def take(self, length: int) -> Tree:
+        """``(eps, rows)`` for ``length`` steps, in the first rows of the buffers."""
+        self._base_draws.fill(self._rng, self._eps[:length])
+        if self._source is not None:
+            self._source.take(length, out=self._rows)
+        return self._eps, self._rows
+
+
+class Pacemaker:
+    """What happens between blocks: the next one's length, progress, the callback.
+
+    Blocks are made as long as a quarter of a second allows, so that plain Python gets
+    a look in, and Ctrl-C is answered, four times a second.
+    """
+
+    def __init__(self, bar: Any, callback: Callback | None) -> None:
+        self._bar, self._callback = bar, callback
+        self.length = FIRST_BLOCK
+        self.stopped = False
+
+    @contextmanager
+    def block(self, length: int) -> Iterator[None]:
+        """Time the block of ``length`` steps that runs within."""
+        began = time.perf_counter()
+        yield
+        pace = length / (time.perf_counter() - began)
+        self.length = max(1, int(min(pace * SECONDS_PER_BLOCK, 10 * length)))
+        self._bar.update(length)
+
+    def report(self, done: int, params: Params, losses: list[onp.ndarray]) -> None:
+        """Show the running loss; ask the callback whether to stop."""
+        self._bar.set_postfix(loss=f"{onp.concatenate(losses[-10:])[-1_000:].mean():.6g}")
+        if self._callback is not None:
+            self.stopped = bool(self._callback(done, params, onp.concatenate(losses)))
 
 
 def check_start(model: Any, z: onp.ndarray) -> None:
@@ -162,28 +231,27 @@ def check_start(model: Any, z: onp.ndarray) -> None:
         )
 
 
-def _all_finite(params: Params) -> bool:
+def all_finite(params: Params) -> bool:
+    """True if every parameter is a finite number."""
     return all(bool(onp.isfinite(value).all()) for value in params.values())
 
 
-def _explain_non_finite(
-    problem: Problem,
+def explain_non_finite(
     model: Any,
-    engine: Engine,
-    state: Tree,
-    eps: onp.ndarray,
-    length: int,
     losses: onp.ndarray,
     done: int,
+    gradient_after: Callable[[int], tuple[Array, Params]],
 ) -> None:
-    """Replay the block up to the first bad step and raise an error that names the cause."""
-    bad = int(onp.argmax(~onp.isfinite(losses))) if not onp.isfinite(losses).all() else length
-    block = engine.compile(run_block, static=(0,))
-    gradient_of = engine.compile(loss_and_grad, static=(0,))
+    """Replay a block up to its first bad step and raise an error that names the cause.
+
+    ``losses`` are those of the block, after ``done`` steps; ``gradient_after(t)`` is the
+    loss and gradient of its step t = 0, 1, ...
+    """
+    length = len(losses)
+    bad = length if onp.isfinite(losses).all() else int(onp.argmax(~onp.isfinite(losses)))
     for t in range(max(0, bad - 1), min(bad + 1, length)):
         # The gradient of the step before may be the culprit: look at both.
-        before, _ = block(problem, state, eps, t, model.data) if t else (state, None)
-        loss, gradient = gradient_of(problem, before[0], eps[t], model.data)
+        loss, gradient = gradient_after(t)
         culprits = _bad_latents(model, gradient)
         if culprits or not onp.isfinite(loss):
             raise NonFiniteError(

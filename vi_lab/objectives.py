@@ -3,10 +3,17 @@ r"""Objectives: the negative ELBO as a function of parameters and base draws.
 .. math:: \mathrm{ELBO}(\lambda) = E_{q_\lambda}[\log \tilde p(z)] + H[q_\lambda]
    = E_{q_\lambda}[\log \tilde p(z) - \log q_\lambda(z)]
 
-with :math:`z = \mu + L\epsilon` (the reparameterisation): :math:`\epsilon` does not
-depend on :math:`\lambda`, so the gradient moves inside the expectation. Base draws
-are an argument. Both estimators below are unbiased for the ELBO *and* its gradient;
-they differ in their noise.
+Its gradient cannot simply be taken inside, because q itself depends on lambda. Two ways
+round that:
+
+* *reparameterise*: :math:`z = \mu + L\epsilon`, and :math:`\epsilon` does not depend
+  on :math:`\lambda`. `Reparameterised` and `StickingTheLanding` follow the gradient
+  of log p~ through z;
+* *score function*: :math:`\nabla_\lambda E_q[f] = E_q[f\, \nabla_\lambda \log q]` for
+  any f, differentiable or not. `ScoreFunction`.
+
+All are unbiased for the ELBO *and* its gradient; they differ in their noise. Base
+draws are an argument.
 """
 
 from __future__ import annotations
@@ -17,6 +24,8 @@ from typing import Any, Protocol
 import vi_lab.numpy as np
 from vi_lab.engine import Array, current
 from vi_lab.families import LocationScaleGaussian, Params
+
+ENTROPIES = ("closed_form", "monte_carlo")
 
 
 class Estimator(Protocol):
@@ -30,16 +39,36 @@ class Estimator(Protocol):
         eps: Array,
         data: dict[str, Array],
     ) -> Array:
-        """-ELBO in nats, a scalar, from base draws ``eps`` (S, D)."""
+        """-ELBO in nats, a scalar, from base draws ``eps`` (S, base_dim)."""
 
 
 @dataclass(frozen=True)
 class Reparameterised:
-    """-ELBO with the entropy in closed form: -mean_s log p~(z_s) - H[q].
+    r"""-ELBO with a closed-form or a sampled entropy, all of it differentiated.
 
-    The objective of Kucukelbir et al. (2017). Its gradient is noisy even where q is
-    the posterior itself.
+    "closed_form" is -mean_s log p~(z_s) - H[q], the objective of Kucukelbir et al.
+    (2017). Its gradient is noisy even where q is the posterior itself.
+
+    "monte_carlo" is -mean_s [log p~(z_s) - log q(z_s)]. Its *value* is free of noise
+    where q is the posterior. Its gradient is the same as that of the closed form, draw
+    by draw, for mean field and full rank: there :math:`\log q(\mu + L\epsilon) =
+    -|\epsilon|^2/2 - \log\det L + c`, in which nothing random depends on lambda. For
+    low rank it is not.
+
+    Parameters
+    ----------
+    entropy : "closed_form" or "monte_carlo"
+
+    Raises
+    ------
+    ValueError
     """
+
+    entropy: str = "closed_form"
+
+    def __post_init__(self) -> None:
+        if self.entropy not in ENTROPIES:
+            raise ValueError(f"entropy: {self.entropy!r} is none of {list(ENTROPIES)}")
 
     def negative_elbo(
         self,
@@ -49,8 +78,13 @@ class Reparameterised:
         eps: Array,
         data: dict[str, Array],
     ) -> Array:
-        z = family.transform(params, without_axis_of_one(eps))
-        return -(mean_log_density(structure, z, data) + family.entropy(params))
+        eps = without_axis_of_one(eps)
+        z = family.transform(params, eps)
+        if self.entropy == "closed_form":
+            entropy = family.entropy(params)
+        else:
+            entropy = -np.mean(family.log_density_at(params, eps))
+        return -(mean_log_density(structure, z, data) + entropy)
 
 
 @dataclass(frozen=True)
@@ -61,8 +95,9 @@ class StickingTheLanding:
     through z. The term left out, the score of q, has expectation zero, so the
     gradient stays unbiased, and it is zero *for every draw* where q is the posterior.
 
-    With lambda held constant, grad_z log q(z) = -L^-T eps, which needs no
-    differentiation: the loss is that of a function of z with this gradient.
+    With lambda held constant, every family knows grad_z log q(z) at its own draws
+    (-L^-T eps, if L is square), which needs no differentiation: the loss is that of a
+    function of z with this gradient.
 
     Roeder, Wu and Duvenaud (2017), "Sticking the landing".
     """
@@ -77,12 +112,80 @@ class StickingTheLanding:
     ) -> Array:
         num_draws, eps = eps.shape[0], without_axis_of_one(eps)
         z = family.transform(params, eps)
-        fixed = current().stop_gradient(params)
-        score = family.scale_solve_transposed(fixed, eps) / -num_draws
-        log_q = np.mean(family.log_density_at(fixed, eps))
-        path = np.sum(z * score)
+        log_q, score = family.log_density_and_score(current().stop_gradient(params), eps)
+        path = np.sum(z * (score / num_draws))
         return (path - mean_log_density(structure, z, data)) + (
-            log_q - current().stop_gradient(path)
+            np.mean(log_q) - current().stop_gradient(path)
+        )
+
+
+@dataclass(frozen=True)
+class ScoreFunction:
+    r"""The gradient that needs no gradient of p (black-box VI; REINFORCE).
+
+    .. math:: \nabla_\lambda \mathrm{ELBO} = E_q[\nabla_\lambda \log q_\lambda(z)\,
+       (f(z) - b)], \qquad f(z) = \log \tilde p(z) - \log q_\lambda(z),
+
+    for any b that does not depend on z: the score has mean zero (Ranganath, Gerrish and
+    Blei 2014, "Black box variational inference", equation 3 with b = 0). Without a b
+    the noise is of the size of f, constant included. Here b, the control variate, is for
+    each draw the mean of f over the *other* draws of the step (Kool, van Hoof and Welling
+    2019, "Buy 4 REINFORCE samples, get a baseline for free!"): unbiased, unlike a
+    coefficient fitted to the same draws, and a constant added to log p~ changes nothing.
+
+    It requires two draws a step or more, and draws that are *independent* within the
+    step: for antithetic or Sobol draws the others know something of z, and the gradient
+    would be biased (`check_base_draws` refuses them). log p~ need not be differentiable
+    in z.
+    """
+
+    def negative_elbo(
+        self,
+        structure: Any,
+        family: LocationScaleGaussian,
+        params: Params,
+        eps: Array,
+        data: dict[str, Array],
+    ) -> Array:
+        num_draws = eps.shape[0]
+        _check_enough_draws(num_draws)
+        stop = current().stop_gradient
+        z = family.transform(stop(params), eps)
+        log_q = family.log_density(params, z)
+        f = structure.log_density_batch(z, data) - stop(log_q)
+        # f_s - mean of the others = S / (S - 1) (f_s - mean of all)
+        above_baseline = (f - np.mean(f)) * (num_draws / (num_draws - 1.0))
+        surrogate = np.mean(log_q * above_baseline)
+        return -(np.mean(f) + (surrogate - stop(surrogate)))
+
+
+def check_base_draws(estimator: Estimator, base_draws: Any, draws: int) -> None:
+    """Refuse draws that ``estimator`` cannot use.
+
+    Parameters
+    ----------
+    base_draws : a value of `vi_lab.base_draws`
+    draws : base draws a step
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(estimator, ScoreFunction):
+        return
+    _check_enough_draws(draws)
+    if not base_draws.independent:
+        raise ValueError(
+            f"base_draws: {base_draws!r} are not independent within a step, which biases the "
+            "baseline of ScoreFunction; use Independent(), or another estimator"
+        )
+
+
+def _check_enough_draws(draws: int) -> None:
+    if draws < 2:
+        raise ValueError(
+            f"draws: ScoreFunction compares each draw with the others of its step, so it needs 2 "
+            f"or more, not {draws}"
         )
 
 
@@ -100,6 +203,7 @@ def mean_log_density(structure: Any, z: Array, data: dict[str, Array]) -> Array:
 
 ESTIMATORS: dict[str, Estimator] = {
     "reparameterised": Reparameterised(),
+    "score_function": ScoreFunction(),
     "sticking_the_landing": StickingTheLanding(),
 }
 

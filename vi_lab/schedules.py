@@ -6,20 +6,23 @@ enough in the end to average the noise away (Robbins and Monro 1951):
 
 .. math:: \sum_t \gamma_t = \infty, \qquad \sum_t \gamma_t^2 < \infty.
 
-`RobbinsMonro` satisfies both. With a known number of steps the conditions, which are
+The first says that any distance can be gone, the second that the noise left in the end is
+none. For :math:`\gamma_t \sim c\, t^{-\kappa}` they hold exactly if :math:`1/2 < \kappa
+\le 1`, so a schedule states its ``exponent`` kappa and `robbins_monro_conditions`
+needs no sum. `RobbinsMonro` satisfies both. With a known number of steps the conditions, which are
 about infinity, matter less: `ConstantThenDecay` walks at full speed for as long as
 the optimum may be far, then shrinks the noise.
 
 A schedule is a frozen dataclass that is called with t, a number or an array: equal
 settings are equal and hash equally, so a compiled fit is found again. A constant
-step size needs no schedule: it is a number.
+step size needs no schedule: it is a number, of exponent 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_not_negative, check_positive, check_whole
@@ -38,6 +41,48 @@ def check_step_size(name: str, value: Any) -> None:
 def step_size_at(step_size: StepSize, t: Array) -> Array:
     """gamma_t."""
     return step_size(t) if callable(step_size) else step_size
+
+
+class Conditions(NamedTuple):
+    """Which of the Robbins-Monro conditions a step size keeps.
+
+    Attributes
+    ----------
+    exponent : kappa of gamma_t ~ c t^-kappa for large t
+    arrives : the steps add up to infinity, so the optimum can be reached from anywhere
+    settles : their squares have a finite sum, so the noise averages out
+    """
+
+    exponent: float
+    arrives: bool
+    settles: bool
+
+    def __str__(self) -> str:
+        steps = "diverges" if self.arrives else "converges: it may stop short of the optimum"
+        squares = "converges" if self.settles else "diverges: its noise never averages out"
+        return f"t^-{self.exponent:g}: sum of steps {steps}; sum of squares {squares}"
+
+
+def robbins_monro_conditions(step_size: Any) -> Conditions:
+    """Whether a step size keeps the two conditions, from its exponent, not from sums.
+
+    Parameters
+    ----------
+    step_size : a number, a schedule of this module, or anything with an ``exponent``: the
+        kappa of gamma_t ~ c t^-kappa for large t
+
+    Raises
+    ------
+    ValueError
+        for a function without an ``exponent``: no finite number of its values would decide.
+    """
+    if callable(step_size) and not hasattr(step_size, "exponent"):
+        raise ValueError(
+            f"step_size: {step_size!r} does not say how fast it falls; give it an attribute "
+            "`exponent`, the kappa of gamma_t ~ c t^-kappa for large t"
+        )
+    exponent = float(getattr(step_size, "exponent", 0.0))
+    return Conditions(exponent, arrives=exponent <= 1.0, settles=exponent > 0.5)
 
 
 @dataclass(frozen=True)
@@ -74,6 +119,11 @@ class RobbinsMonro:
                 "may stop short of the optimum, at 0.5 or below their noise never averages out"
             )
 
+    @property
+    def exponent(self) -> float:
+        """Kappa: gamma_t falls as t^-kappa."""
+        return self.forgetting
+
     def __call__(self, t: Array) -> Array:
         """The step size of step ``t``, a number or an array of them."""
         return self.initial * (t + self.delay) ** -self.forgetting
@@ -107,6 +157,8 @@ class ConstantThenDecay:
     final: float
     hold: int
     steps: int
+
+    exponent: ClassVar[float] = 0.0  # in the end it is constant
 
     def __post_init__(self) -> None:
         check_positive("initial", self.initial)

@@ -44,7 +44,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     """
     check_arguments(program, data)
     first = Look(point=0.0)
-    _run(program, first, data)
+    look(program, first, data)
     if not first.latents:
         raise ValueError(
             f"program {program_name(program)!r} has no latents; "
@@ -56,7 +56,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
         name: guard(value, f"data {name!r}") if isinstance(value, onp.ndarray) else value
         for name, value in data.items()
     }
-    _run(program, second, guarded)
+    look(program, second, guarded)
     if first.latents != second.latents:
         raise ValueError(
             f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
@@ -125,10 +125,12 @@ class Look:
         self._names.add(name)
 
 
-def _run(program: Callable[..., None], look: Look, data: dict[str, Any]) -> None:
+def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) -> Any:
+    """Run ``program`` with ``handler``, which is returned; overflows are no matter."""
     # Whether the density is finite at this point is asked later, where a fit starts.
     with onp.errstate(all="ignore"):
-        program(look, **data)
+        program(handler, **data)
+    return handler
 
 
 def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,11 +11,15 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
-from vi_lab.model.data import split
+from vi_lab.model.batches import Batches
+from vi_lab.model.data import row_blocks, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
+from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
 from vi_lab.supports import Support
 from vi_lab.transforms import to_support
+
+NUMBERS_AT_ONCE = 2**22  # draws times rows in one evaluation for all rows
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,28 @@ class Structure:
     """All of a model but its arrays: what a compiled function depends on.
 
     Hashable: two models made of the same program, shapes and structural data have
-    equal structures and share their compiled code.
+    equal structures and share their compiled code. With minibatches, ``scaling`` says
+    which terms are sums over rows, and a log density of some rows is scaled to all.
     """
 
     program: Callable[..., None]
     constants: tuple[tuple[str, Any], ...]
     latents: tuple[Latent, ...]
+    scaling: Scaling | None = None
 
     @property
     def dim(self) -> int:
         return self.latents[-1].stop
 
     def log_density(self, z: Array, data: dict[str, Array]) -> Array:
-        """log p~(z), a scalar, for ``z`` of shape (D,); log-Jacobians included."""
-        return self.run(Unconstrained(self.by_name, z), data).log_density
+        """log p~(z), a scalar, for ``z`` of shape (D,); log-Jacobians included.
+
+        ``data`` may hold some of the rows only: then their terms count N/B times.
+        """
+        handler = self.run(Unconstrained(self.by_name, z), data)
+        if self.scaling is None:
+            return handler.log_density
+        return self.scaling.log_density(handler.terms, data)
 
     def log_density_batch(self, z: Array, data: dict[str, Array]) -> Array:
         """log p~(z) of shape (S,), for ``z`` of shape (S, D)."""
@@ -74,6 +86,10 @@ class Model:
     Arrays and floats among the data are arguments of the compiled log density;
     Python ints, bools and strings are structure on which the program may branch.
 
+    With ``minibatch=Minibatch(rows=(...), size=B)``, each step of a stochastic fit sees B
+    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). What is asked of
+    the model itself is still about all rows: `log_density`, `terms`, draws of data, NUTS.
+
     Attributes
     ----------
     latents : names of the latents, in order
@@ -81,12 +97,13 @@ class Model:
     supports : support by latent (those that do not depend on other latents)
     observed : the observed values by name
     dim : D, the length of z
+    minibatch : which data are rows, and how many a step sees; or None
 
     Raises
     ------
     TypeError, ValueError
-        for data or programs that cannot work; see `vi_lab.model.data` and
-        `vi_lab.model.discover`.
+        for data or programs that cannot work; see `vi_lab.model.data`,
+        `vi_lab.model.discover` and `vi_lab.model.minibatch`.
 
     Examples
     --------
@@ -101,15 +118,62 @@ class Model:
     """
 
     structure: Structure
-    data: dict[str, onp.ndarray]
+    arrays: dict[str, onp.ndarray] = field(repr=False)
     discovery: Discovery = field(repr=False)
+    minibatch: Minibatch | None
+    some_data: dict[str, onp.ndarray] = field(repr=False)
 
-    def __init__(self, program: Callable[..., None], /, **data: Any) -> None:
-        arrays, constants = split(data)
-        discovery = discover(program, {**arrays, **dict(constants)})
-        object.__setattr__(self, "structure", Structure(program, constants, discovery.latents))
-        object.__setattr__(self, "data", arrays)
+    def __init__(
+        self,
+        program: Callable[..., None],
+        /,
+        *,
+        minibatch: Minibatch | None = None,
+        **data: Any,
+    ) -> None:
+        if not isinstance(minibatch, Minibatch | None):
+            raise TypeError(f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}")
+        arrays, constants = split(data, rows=minibatch.rows if minibatch else ())
+        scaling, some_data = None, arrays
+        if minibatch is None:
+            discovery = discover(program, {**arrays, **dict(constants)})
+        else:
+            found = discover_rows(program, minibatch, arrays, dict(constants))
+            discovery, scaling = found.discovery, found.scaling
+            some_data = found.some_data
+        structure = Structure(program, constants, discovery.latents, scaling)
+        object.__setattr__(self, "structure", structure)
+        object.__setattr__(self, "arrays", arrays)
         object.__setattr__(self, "discovery", discovery)
+        object.__setattr__(self, "minibatch", minibatch)
+        object.__setattr__(self, "some_data", some_data)
+
+    @cached_property
+    def data(self) -> dict[str, onp.ndarray]:
+        """All data arrays in memory, as the program sees them: memory maps are read."""
+        return {name: widen(array) for name, array in self.arrays.items()}
+
+    @cached_property
+    def shared_data(self) -> dict[str, onp.ndarray]:
+        """The data arrays that are not rows; with a batch they make a program's data."""
+        return self.minibatch.split(self.arrays)[1] if self.minibatch else self.data
+
+    @property
+    def num_rows(self) -> int:
+        """N, the rows that minibatches are taken from; 0 without minibatches."""
+        return self.structure.scaling.num_rows if self.structure.scaling else 0
+
+    def minibatches(self, rng: onp.random.Generator) -> Batches:
+        """The rows in random order, a batch a step.
+
+        Raises
+        ------
+        ValueError
+            if the model was made without ``minibatch``.
+        """
+        if self.minibatch is None:
+            raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
+        return Batches.of(self.minibatch.split(self.arrays)[0], self.minibatch.size, rng)
 
     @property
     def dim(self) -> int:
@@ -144,8 +208,16 @@ class Model:
         """log p~(z), Jacobians included, for ``z`` (..., D): an array of shape (...)."""
         run = engines.get(engine).compile(_log_density_batch, static=(0,))
         z = onp.asarray(z, dtype=float)
-        flat = run(self.structure, z.reshape(-1, self.dim), self.data)
-        return onp.asarray(flat).reshape(z.shape[:-1])
+        flat = z.reshape(-1, self.dim)
+        if self.minibatch is None:
+            return onp.asarray(run(self.structure, flat, self.data)).reshape(z.shape[:-1])
+        value = onp.zeros(len(flat))
+        for block, share in self._blocks():
+            step = max(1, NUMBERS_AT_ONCE // min(ROWS_AT_ONCE, self.num_rows))
+            for i in range(0, len(flat), step):
+                # Scaled to all rows each, so the mean over blocks is that of all rows.
+                value[i : i + step] += share * run(self.structure, flat[i : i + step], block)
+        return value.reshape(z.shape[:-1])
 
     def log_joint(self, values: Mapping[str, Array]) -> float:
         """log p(x, theta) at constrained ``values`` of every latent: no Jacobian."""
@@ -155,10 +227,15 @@ class Model:
 
     def terms(self, z: Array) -> dict[str, float]:
         """The terms of log p~(z) by latent, observation and factor, for ``z`` (D,)."""
-        handler = Unconstrained(self.structure.by_name, onp.asarray(z, dtype=float))
-        with onp.errstate(all="ignore"):
-            self.run(handler)
-        return {name: float(term) for name, term in handler.terms.items()}
+        terms: dict[str, float] = {}
+        for block, _ in self._blocks():
+            handler = Unconstrained(self.structure.by_name, onp.asarray(z, dtype=float))
+            with onp.errstate(all="ignore"):
+                self.structure.run(handler, block)
+            for name, term in handler.terms.items():
+                over_rows = self.structure.scaling and name in self.structure.scaling.terms
+                terms[name] = float(term) + (terms.get(name, 0.0) if over_rows else 0.0)
+        return terms
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """theta = T(z) by name, ``(..., *shape)``, deterministics included, for ``z`` (..., D)."""
@@ -169,7 +246,7 @@ class Model:
                 for latent in self.structure.latents
             }
         run = engines.get(engine).compile(_constrain_batch, static=(0,))
-        flat = run(self.structure, z.reshape(-1, self.dim), self.data)
+        flat = run(self.structure, z.reshape(-1, self.dim), self._data_for_latents)
         # JAX returns dictionaries in sorted order: latents come first here, on every engine.
         names = (*self.latents, *self.discovery.deterministics)
         return {name: flat[name].reshape(z.shape[:-1] + flat[name].shape[1:]) for name in names}
@@ -189,13 +266,29 @@ class Model:
                 f"missing or unknown: {sorted(missing)}"
             )
         handler = Unconstrain(self.structure.by_name, values)
-        self.run(handler)
+        self.structure.run(handler, self._data_for_latents)
         return handler.z
 
     def run(self, handler: Any) -> Any:
         """Run the program once, eagerly, with ``handler`` as its ``m``."""
         self.structure.run(handler, self.data)
         return handler
+
+    @property
+    def _data_for_latents(self) -> dict[str, onp.ndarray]:
+        """Data with which the program gives all latents and deterministics: few, if few will do."""
+        scaling = self.structure.scaling
+        return self.data if scaling is None or scaling.deterministics else self.some_data
+
+    def _blocks(self) -> Iterator[tuple[dict[str, onp.ndarray], float]]:
+        """The data with some of the rows at a time, and these rows' share of all."""
+        if self.minibatch is None:
+            yield self.data, 1.0
+            return
+        rows, others = self.minibatch.split(self.arrays)
+        for block in row_blocks(rows, ROWS_AT_ONCE):
+            length = len(block[self.minibatch.rows[0]])
+            yield {**others, **block}, length / self.num_rows
 
     def __repr__(self) -> str:
         name, n = program_name(self.structure.program), len(self.latents)
@@ -206,6 +299,9 @@ class Model:
         if self.observed:
             seen = ", ".join(f"{name} {onp.shape(v)}" for name, v in self.observed.items())
             lines.append("observed: " + seen)
+        if self.minibatch:
+            size, rows = self.minibatch.size, ", ".join(self.minibatch.rows)
+            lines.append(f"minibatches: {size} of {self.num_rows} rows of {rows}")
         return "\n".join(lines)
 
 

@@ -37,6 +37,7 @@ class Target:
 
     data: ClassVar[dict[str, onp.ndarray]] = {}
     observed: ClassVar[dict[str, onp.ndarray]] = {}
+    minibatch: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if not callable(self.density):

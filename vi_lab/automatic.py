@@ -1,0 +1,222 @@
+r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of it.
+
+* Full rank: natural-gradient descent that sticks the landing (`vi_lab.descent`). The
+  step size at the start is S / (S + D) for S draws, at most 0.1, because a step along
+  S random directions of D multiplies what is off in the others by noise.
+* Mean field, up to 200 dimensions: first a rough full-rank fit, which costs little
+  since conditioning does not matter to it, and then the mean-field descent with
+  that Gaussian as control variate (`vi_lab.control`) and as unit of length
+  (`vi_lab.natural.Referred`). For a Gaussian posterior the first makes the gradient
+  exact, the second the problem perfectly conditioned.
+* Mean field beyond, other families, or an estimator by the user's choice: the descent
+  in the coordinates of q itself.
+
+The tolerance is 1% of a standard deviation: the gap that remains when each of the D
+locations is off by 0.01 of its standard deviation, and each logarithm of a standard
+deviation by 0.007: :math:`D \cdot 0.01^2` nats.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as onp
+
+import vi_lab.scipy as sp
+from vi_lab.base_draws import BaseDraws
+from vi_lab.convergence import Convergence
+from vi_lab.descent import Descender, Descent, Progress
+from vi_lab.engine import Engine
+from vi_lab.errors import NonFiniteError
+from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGaussian, Params
+from vi_lab.loop import Callback, Noise, Pacemaker, Run
+from vi_lab.natural import Diagonal, Reference, Referred, Triangular
+from vi_lab.objectives import Estimator, StickingTheLanding
+from vi_lab.optimizers import Adam
+from vi_lab.progress import progress_bar
+from vi_lab.windows import judge
+
+MOST_STEPS = 100_000
+PRECISION = 0.01  # of a standard deviation, in each direction
+ROUGHNESS = 10.0  # how many times less precise the warm-up may be
+LARGEST_STEP = 0.1
+REFERENCE_DIM = 200  # beyond, D x D matrices cost more than they save
+DIMS_PER_DRAW = 16  # of a full-rank step, whose draws share its D^3 operations
+
+# The step size is the descent's own; epsilon = 1 makes small steps natural-gradient steps.
+# Full-rank gradients fall by orders of magnitude on the way and vanish at its end: the
+# divisor has to forget fast and cannot bias. Mean-field ones stay noisy: it must not.
+FORGETFUL = Adam(step_size=1.0, beta2=0.99, epsilon=1.0)
+PATIENT = Adam(step_size=1.0, beta2=0.999, epsilon=1.0)
+
+
+def default_draws(family: LocationScaleGaussian, dim: int) -> int:
+    """Base draws a step: one; for full rank one for every 16 dimensions."""
+    return max(1, dim // DIMS_PER_DRAW) if isinstance(family, FullRankGaussian) else 1
+
+
+def first_step_size(family: LocationScaleGaussian, dim: int, draws: int) -> float:
+    """Gamma at the start: a fraction of the way to where the gradient points."""
+    full = isinstance(family, FullRankGaussian)
+    return min(LARGEST_STEP, draws / (draws + dim)) if full else LARGEST_STEP
+
+
+def run_automatic(
+    model: Any,
+    family: LocationScaleGaussian,
+    params: Params,
+    *,
+    estimator: Estimator | None,
+    base_draws: BaseDraws,
+    draws: int,
+    steps: int,
+    rng: onp.random.Generator,
+    engine: Engine,
+    progress: bool,
+    callback: Callback | None,
+) -> Run:
+    """Fit from ``params`` in at most ``steps`` steps; Ctrl-C returns what there is.
+
+    Raises
+    ------
+    NonFiniteError
+        naming the step, and the latent whose gradient went bad.
+    """
+    began = time.perf_counter()
+    search = Search(model, family, estimator, base_draws, draws, rng, engine)
+    interrupted = False
+    with progress_bar(None, "ADVI", progress, total=steps) as bar:
+        pacemaker = Pacemaker(bar, callback)
+        try:
+            search.run(params, steps, pacemaker)
+        except KeyboardInterrupt:
+            interrupted = True
+    ended = "interrupt" if interrupted else "callback" if pacemaker.stopped else "steps"
+    return Run(
+        params=search.params,
+        losses=onp.concatenate([onp.empty(0), *search.main.losses]),
+        interrupted=interrupted,
+        seconds=time.perf_counter() - began,
+        convergence=search.convergence(ended),
+    )
+
+
+class Search:
+    """One automatic fit: a warm-up, perhaps, and the descent proper."""
+
+    def __init__(
+        self,
+        model: Any,
+        family: LocationScaleGaussian,
+        estimator: Estimator | None,
+        base_draws: BaseDraws,
+        draws: int,
+        rng: onp.random.Generator,
+        engine: Engine,
+    ) -> None:
+        self.model, self.family, self.estimator = model, family, estimator
+        self.base_draws, self.draws, self.rng, self.engine = base_draws, draws, rng, engine
+        self.source = None if model.minibatch is None else model.minibatches(rng)
+        self.tolerance = model.dim * PRECISION**2
+        self.warm: Progress | None = None
+        self.main = Progress({}, LARGEST_STEP)
+
+    def run(self, params: Params, steps: int, pacemaker: Pacemaker) -> None:
+        """Search from ``params``, in at most ``steps`` steps in all."""
+        self.main.iterate = params
+        reference: Reference = {}
+        chosen = self.estimator is not None or not isinstance(self.family, MeanFieldGaussian)
+        if not chosen and self.model.dim <= REFERENCE_DIM:
+            reference = self.warm_up(params, steps // 2, pacemaker)
+            if pacemaker.stopped:
+                return
+        self.main.step_size = first_step_size(self.family, self.model.dim, self.draws)
+        estimator = None if reference else self.estimator or StickingTheLanding()
+        left = steps - (0 if self.warm is None else self.warm.done)
+        self.descender(self.family, estimator, reference, self.tolerance).run(
+            self.main, self.noise(self.family, self.draws), steps=left, pacemaker=pacemaker
+        )
+
+    def warm_up(self, params: Params, steps: int, pacemaker: Pacemaker) -> Reference:
+        """A rough full-rank fit as reference, and the mean-field q nearest to it as start.
+
+        Where full rank overflows, mean field may not: then there is no reference.
+        """
+        full = FullRankGaussian()
+        draws = default_draws(full, self.model.dim)
+        step_size = first_step_size(full, self.model.dim, draws)
+        self.warm = Progress(full.init_from(params), step_size)
+        tolerance = self.tolerance * ROUGHNESS**2
+        descender = self.descender(full, StickingTheLanding(), {}, tolerance, at_once=True)
+        try:
+            descender.run(self.warm, self.noise(full, draws), steps=steps, pacemaker=pacemaker)
+        except NonFiniteError:
+            return {}
+        finally:  # an interrupted warm-up is a start, too
+            reference = reference_from(self.warm.params)
+            self.main.iterate = best_mean_field(reference)
+        return reference
+
+    def descender(
+        self,
+        family: LocationScaleGaussian,
+        estimator: Estimator | None,
+        reference: Reference,
+        tolerance: float,
+        *,
+        at_once: bool = False,
+    ) -> Descender:
+        """A descent of ``family``; ``estimator`` None takes ``reference`` as control variate."""
+        full = isinstance(family, FullRankGaussian)
+        return Descender(
+            descent=Descent(
+                structure=self.model.structure,
+                family=family,
+                estimator=estimator,
+                coordinates=Triangular() if full else Referred() if reference else Diagonal(),
+                optimizer=FORGETFUL if full else PATIENT,
+            ),
+            model=self.model,
+            engine=self.engine,
+            judge=judge(self.model, family, self.engine, self.rng, self.source),
+            reference=reference,
+            tolerance=tolerance,
+            at_once=at_once,
+        )
+
+    def noise(self, family: LocationScaleGaussian, draws: int) -> Noise:
+        """The random inputs of a descent of ``family``."""
+        dim = family.base_dim(self.model.dim)
+        return Noise(self.rng, self.base_draws, self.source, draws, dim)
+
+    @property
+    def params(self) -> Params:
+        """The best q so far."""
+        return self.main.params
+
+    def convergence(self, ended: str) -> Convergence:
+        """The verdict; ``ended`` says what ended the fit if it did not converge."""
+        warm = 0 if self.warm is None else self.warm.done
+        draws = default_draws(FullRankGaussian(), self.model.dim)
+        return Convergence(
+            converged=self.main.converged,
+            why="settled" if self.main.converged else ended,
+            gap=self.main.gap,
+            tolerance=self.tolerance,
+            steps=warm + self.main.done,
+            gradients=warm * draws + self.main.done * self.draws,
+        )
+
+
+def reference_from(params: Params) -> Reference:
+    """The Gaussian of full-rank ``params`` as a reference."""
+    scale = FullRankGaussian().scale_tril(params)
+    whitener = sp.solve_triangular(scale, onp.eye(len(scale)))
+    return {"loc": params["loc"], "scale": scale, "whitener": whitener}
+
+
+def best_mean_field(reference: Reference) -> Params:
+    """The mean-field Gaussian closest to the reference: its mean, and 1 / precision_dd."""
+    precision = onp.sum(reference["whitener"] ** 2, axis=0)
+    return {"loc": reference["loc"], "log_scale": -0.5 * onp.log(precision)}

@@ -1,0 +1,29 @@
+"""Conjugate models, and CAVI and stochastic CAVI on them."""
+
+from vi_lab.conjugate.cavi import cavi
+from vi_lab.conjugate.gaussian import GaussianTarget
+from vi_lab.conjugate.model import (
+    ConjugateModel,
+    add_statistics,
+    half_steps,
+    natural_step,
+    scale_statistics,
+)
+from vi_lab.conjugate.normal import NormalModel
+from vi_lab.conjugate.regression import LinearRegression
+from vi_lab.conjugate.result import ConjugateFit
+from vi_lab.conjugate.svi import svi
+
+__all__ = [
+    "ConjugateFit",
+    "ConjugateModel",
+    "GaussianTarget",
+    "LinearRegression",
+    "NormalModel",
+    "add_statistics",
+    "cavi",
+    "half_steps",
+    "natural_step",
+    "scale_statistics",
+    "svi",
+]

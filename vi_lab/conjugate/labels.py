@@ -1,0 +1,82 @@
+r"""Names for the components of a mixture, which have none.
+
+A mixture is the same for every order of its components, so "the mean of component 1" is
+nothing before an order is chosen, and the components of two fits, or of two draws of a
+sampler that visits all modes, do not correspond. Two ways out: *order* components by some
+number, such as the first coordinate of their mean; or *match* them to a reference, by the
+permutation with the least sum of squared distances (an assignment problem).
+
+An order is an array of indices (..., K): ``order[..., j]`` says which component comes to
+place j. `relabel` applies it to parameters of q and to draws alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as onp
+
+from vi_lab.engine import Array, Tree
+from vi_lab.trees import tree_map
+
+
+def order_labels(values: Array) -> onp.ndarray:
+    """The order in which ``values`` (..., K), one a component, rise."""
+    return onp.argsort(onp.asarray(values), axis=-1, kind="stable")
+
+
+def match_labels(means: Array, reference: Array) -> onp.ndarray:
+    """The order in which ``means`` (..., K, D) lie nearest to ``reference`` (K, D).
+
+    Univariate means are (..., K), and their reference (K,).
+
+    Raises
+    ------
+    ValueError
+        if the shapes do not fit.
+    """
+    from scipy.optimize import linear_sum_assignment  # slow to import
+
+    means, reference = onp.asarray(means, dtype=float), onp.asarray(reference, dtype=float)
+    if reference.ndim not in (1, 2) or means.shape[-reference.ndim :] != reference.shape:
+        raise ValueError(
+            f"reference: must have the shape of the last axes of means {means.shape}, (K,) or "
+            f"(K, D), not {reference.shape}"
+        )
+    if reference.ndim == 1:
+        means, reference = means[..., None], reference[:, None]
+    costs = ((means[..., None, :, :] - reference[:, None, :]) ** 2).sum(axis=-1)
+    *lead, K, _ = costs.shape  # (..., place, component)
+    orders = [linear_sum_assignment(cost)[1] for cost in costs.reshape(-1, K, K)]
+    return onp.array(orders).reshape(*lead, K)
+
+
+def relabel(arrays: Mapping[str, Any], order: Array) -> dict[str, Any]:
+    """``arrays`` (a dictionary, nested or not) with components in the given ``order`` (..., K).
+
+    Each array has the axes of ``order`` first: parameters of q (..., K, ...) with an order for
+    each start, or draws (S, K, ...) with one for each draw. An order (K,) is for arrays whose
+    first axis is that of the components; for the same order in all draws, broadcast it:
+    ``numpy.broadcast_to(order, (S, K))``.
+
+    Raises
+    ------
+    ValueError
+        if an array does not begin with the axes of ``order``.
+    """
+    order = onp.asarray(order)
+
+    def reordered(array: Array) -> onp.ndarray:
+        array = onp.asarray(array)
+        if array.shape[: order.ndim] != order.shape:
+            raise ValueError(
+                f"order: has the shape {order.shape}, but an array has {array.shape}, which "
+                "does not begin with it"
+            )
+        index = order.reshape(*order.shape, *(1,) * (array.ndim - order.ndim))
+        return onp.take_along_axis(array, index, axis=order.ndim - 1)
+
+    tree: Tree = dict(arrays)
+    relabelled: dict[str, Any] = tree_map(reordered, tree)
+    return relabelled

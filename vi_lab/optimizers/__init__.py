@@ -1,0 +1,60 @@
+r"""Optimisers: how a noisy gradient becomes a step.
+
+All minimise. With :math:`g_t` the gradient of the loss at step t = 1, 2, ...,
+everything elementwise, each takes
+
+.. math:: x_t = x_{t-1} - \gamma_t d_t
+
+with a step size :math:`\gamma_t` (a number or a schedule, `vi_lab.schedules`) and a
+direction :math:`d_t` that is a function of :math:`g_1, \dots, g_t` alone. (`Clipped` bounds
+the length of the gradient that any of them sees.)
+
+==================  ================================================================
+`SGD`               :math:`g_t`
+`Momentum`          :math:`v_t = \beta v_{t-1} + g_t`
+`Adagrad`           :math:`g_t / (\sqrt{s_t} + \epsilon)`, :math:`s_t = s_{t-1} + g_t^2`
+`WindowedAdagrad`   :math:`g_t / \sqrt{s_t + \epsilon}`, s_t the sum over a window
+`RMSProp`           :math:`g_t / (\sqrt{v_t} + \epsilon)`,
+                    :math:`v_t = \beta v_{t-1} + (1 - \beta) g_t^2`
+`Adam`              :math:`\hat m_t / (\sqrt{\hat v_t} + \epsilon)`, debiased means
+                    of :math:`g` and :math:`g^2`
+`AdviSequence`      :math:`t^{-1/2} g_t / (1 + \sqrt{s_t})`, s_t a mean that forgets
+`DoWG`              :math:`r_t^2 g_t / \sqrt{v_t}`, r_t the distance gone so far: no
+                    step size to choose
+==================  ================================================================
+
+**A bias to know about.** An unbiased gradient, :math:`E[g_t] = 0` at the optimum, gives
+unbiased steps only if its divisor does not depend on it. Where :math:`g_t^2` is a
+good part of its own divisor (a window of 10, a mean that forgets 9 parts in 10),
+long gradients are shortened most. If the gradient is skewed, as that of a log
+scale is, then :math:`E[d_t] \ne 0` and the iterates settle beside the optimum, on
+the side of the gradient's median. Step sizes that vanish do not help. A divisor
+that is one step behind does: `AdviSequence` with ``lagged``.
+
+An optimiser is a frozen, hashable dataclass with ``init(params) -> state`` and
+``update(gradient, state) -> (increment, state)``; the new parameters are params +
+increment. Parameters, gradients and states are trees (`vi_lab.trees`); a state has
+the same shapes and dtypes at every step, so that it can be scanned.
+"""
+
+from __future__ import annotations
+
+from vi_lab.optimizers.adaptive import Adagrad, Adam, RMSProp, WindowedAdagrad
+from vi_lab.optimizers.advi_sequence import AdviSequence
+from vi_lab.optimizers.base import Optimizer
+from vi_lab.optimizers.clipping import Clipped
+from vi_lab.optimizers.descent import SGD, Momentum
+from vi_lab.optimizers.parameter_free import DoWG
+
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdviSequence",
+    "Clipped",
+    "DoWG",
+    "Momentum",
+    "Optimizer",
+    "RMSProp",
+    "WindowedAdagrad",
+]

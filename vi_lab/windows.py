@@ -1,0 +1,174 @@
+r"""When to stop: what a window of iterates says about its own mean, in nats.
+
+At a constant step size the iterates of a stochastic descent settle into a noise about
+the optimum, and their mean :math:`\bar\lambda` is a better answer than any of them. How good?
+Cut the window into two, four and eight batches. Where the ELBO F is concave, the mean
+of the batch means :math:`\lambda_1, \dots, \lambda_m` beats them, and by how much is known:
+
+.. math:: \frac{1}{m-1}\Bigl[F(\bar\lambda) - \frac1m \sum_{j=1}^m F(\lambda_j)\Bigr]
+   \approx \tfrac12 \operatorname{tr}\bigl(-F''\, \operatorname{Cov}(\bar\lambda)\bigr),
+
+for m independent batches: the right-hand side is the ELBO that the mean itself is
+expected to lose to Monte Carlo noise. So the *noise* of a window is a few evaluations of the ELBO:
+no Hessian, no autocorrelation time, and in nats, the unit in which the loss is
+counted, whatever constant the ELBO contains. All evaluations use the same draws,
+whose noise largely cancels.
+
+* **Settled?** The estimates from 2 and from 8 batches agree if the batches are
+  independent. Iterates that still travel spread long batches most: then the first is
+  the larger, and the second half of the window beats the first.
+* **Bias.** At step size gamma the iterates settle a distance of order gamma beside the
+  optimum. The *distance* between the means of two windows, the second at half the
+  step size, is measured by the same Jensen gap,
+  :math:`4 [F(\frac{a+b}2) - \frac12 F(a) - \frac12 F(b)] \approx \frac12 (a-b)^\top(-F'')(a-b)`;
+  noise explains a part, the sum of the two windows' noises, and the rest is bias.
+
+The *gap* is noise plus bias, and a fit stops where a settled window's gap is below the
+tolerance. Both are sums over all directions in which q can err; one window passed by
+luck would have to be lucky in all of them, and a relative change of a large constant
+is never looked at.
+
+The scheme (stages of halved step sizes, means of settled iterates, a stop in units of
+distributions) follows Welandawe, Andersen, Vehtari and Huggins, "A framework for
+improving the reliability of black-box variational inference" (2024); theirs measures
+iterates by R-hat and by their Monte Carlo standard error, parameter by parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as onp
+
+from vi_lab.deterministic import balanced_draws
+from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.families import LocationScaleGaussian, Params
+from vi_lab.trees import tree_map
+
+BATCHES = 8
+FAR = 0.5  # nats: a window that spreads that far has not settled, whatever else it looks like
+FEWEST_DRAWS, MOST_DRAWS = 64, 512  # with more than 2 D, quadratic log densities cost no noise
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is known about the mean of a window.
+
+    Attributes
+    ----------
+    mean : the mean of the iterates
+    elbo : its ELBO on the fixed draws, in nats: to be compared, not reported
+    noise : nats it loses to Monte Carlo noise, estimated
+    bias : nats that noise does not explain of its distance from the window before;
+        infinite for the first window
+    settled : False while the iterates still travel
+    """
+
+    mean: Params
+    elbo: float
+    noise: float
+    bias: float
+    settled: bool
+
+    @property
+    def gap(self) -> float:
+        """Noise plus bias: how many nats the mean is believed to be from the optimum."""
+        return self.noise + self.bias
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Looks at windows of one fit, always on the same draws.
+
+    Attributes
+    ----------
+    eps : base draws (M, D)
+    rows : for a model with minibatches, a batch of rows for each draw (M, B, ...)
+    data : the other data
+    """
+
+    structure: Any
+    family: LocationScaleGaussian
+    engine: Engine
+    eps: onp.ndarray
+    rows: dict[str, onp.ndarray]
+    data: dict[str, onp.ndarray]
+
+    def look(self, batches: list[Params], tolerance: float, before: Window | None) -> Window:
+        """The window whose batch means are ``batches``, after the window ``before``."""
+        mean = _mean(batches)
+        previous = mean if before is None else before.mean
+        points = [
+            mean,
+            *(_mean(batches[i : i + 4]) for i in (0, 4)),
+            *(_mean(batches[i : i + 2]) for i in (0, 2, 4, 6)),
+            *batches,
+            previous,
+            _mean([mean, previous]),
+        ]
+        evaluate = self.engine.compile(elbo_of_points, static=(0, 1))
+        stacked = tree_map(lambda *values: onp.stack(values), *points)
+        elbos = evaluate(self.structure, self.family, stacked, self.eps, self.rows, self.data)
+        top, first, second, previous_elbo, middle = elbos[:, [0, 1, 2, 15, 16]].mean(axis=0)
+        by_two, by_four, by_eight = (
+            abs(top - elbos[:, part].mean()) / (m - 1)
+            for m, part in ((2, slice(1, 3)), (4, slice(3, 7)), (8, slice(7, 15)))
+        )
+        noise = float(max(by_two, by_four, by_eight))
+        gained = second - first - 3.0 * _standard_error(elbos[:, 2] - elbos[:, 1])
+        travels = (
+            by_two > FAR or by_two > 3.0 * by_eight or gained > 4.0 * by_eight + 0.25 * tolerance
+        )
+        if before is None:
+            bias = onp.inf
+        else:
+            distance = 4.0 * abs(middle - 0.5 * (top + previous_elbo))
+            bias = max(0.0, distance - noise - before.noise)
+        return Window(mean, float(top), noise, float(bias), noise < tolerance or not travels)
+
+
+def judge(
+    model: Any,
+    family: LocationScaleGaussian,
+    engine: Engine,
+    rng: onp.random.Generator,
+    source: Any,
+) -> Judge:
+    """A judge with draws of its own; ``source`` supplies the batches of a minibatch model."""
+    dim = family.base_dim(model.dim)
+    eps = balanced_draws(rng, min(max(FEWEST_DRAWS, 2 * (dim + 2)), MOST_DRAWS), dim)
+    rows = {} if source is None else source.take(len(eps))
+    data = model.data if source is None else model.shared_data
+    return Judge(model.structure, family, engine, eps, rows, data)
+
+
+def elbo_of_points(
+    structure: Any,
+    family: LocationScaleGaussian,
+    points: Params,
+    eps: Array,
+    rows: dict[str, Array],
+    data: dict[str, Array],
+) -> Array:
+    """log p~(z) + H[q] of shape (M, P), for P stacked ``points`` and base draws (M, D)."""
+
+    def at_draw(state: Tree, inputs: Tree) -> tuple[Tree, Array]:
+        eps, rows = inputs
+
+        def at_point(point: Params) -> Array:
+            z = family.transform(point, eps)
+            return structure.log_density(z, {**data, **rows}) + family.entropy(point)
+
+        return state, current().vmap(at_point)(points)
+
+    elbos: Array = current().scan(at_draw, onp.zeros(()), (eps, rows))[1]
+    return elbos
+
+
+def _mean(points: list[Params]) -> Params:
+    return tree_map(lambda *values: onp.mean(values, axis=0), *points)
+
+
+def _standard_error(values: onp.ndarray) -> float:
+    return float(values.std(ddof=1) / len(values) ** 0.5)
