@@ -19,7 +19,8 @@ import vi_lab as vl
 from benchmarks.rows import ROWS, Row
 from benchmarks.timing import Spread, interleave, round_ratios
 
-PACKAGES = ("numpy", "scipy", "autograd", "jax", "blackjax")
+PACKAGES = {name: name for name in ("numpy", "scipy", "autograd", "jax", "blackjax")}
+PACKAGES["sklearn"] = "scikit-learn"  # by what is imported, what is installed
 HEADINGS: tuple[str, ...] = ("", "what", "unit", "ours", "theirs", "ratio", "target", "")
 
 
@@ -63,13 +64,13 @@ def parse() -> argparse.Namespace:
 
 def refuse_missing(rows: list[Row]) -> None:
     """Exit with a message to act on if a package that these rows need is not installed."""
-    for package in ("jax", "blackjax"):
+    for package in ("jax", "blackjax", "sklearn"):
         needed_by = [row.key for row in rows if package in row.needs]
         if needed_by and importlib.util.find_spec(package) is None:
             others = ",".join(row.key for row in rows if package not in row.needs)
             sys.exit(
-                f"rows {','.join(needed_by)} need {package}, which is not installed here: "
-                "pip install 'vi-lab[jax,bench]'"
+                f"rows {','.join(needed_by)} need {PACKAGES[package]}, which is not installed "
+                "here: pip install 'vi-lab[jax,bench]'"
                 + (f", or leave them out: --only {others}" if others else "")
             )
 
@@ -115,8 +116,8 @@ def machine() -> str:
     """The processor, how busy it is, and the versions of what is compared."""
     versions = [f"vi_lab {vl.__version__}", f"Python {platform.python_version()}"]
     versions += [
-        f"{package} {importlib.metadata.version(package)}"
-        for package in PACKAGES
+        f"{installed} {importlib.metadata.version(installed)}"
+        for package, installed in PACKAGES.items()
         if importlib.util.find_spec(package) is not None
     ]
     busy = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"

@@ -139,6 +139,13 @@ def fresh_process(*arguments: str) -> str:
     return done.stdout
 
 
+def cavi_against_scikit_learn(model: Any) -> tuple[Measure, Measure]:  # noqa: ARG001 - as others
+    """Its own data and start: 100,000 rows, 2 columns, 8 components."""
+    from benchmarks import mixture  # imports scikit-learn when it is prepared
+
+    return mixture.cavi_against_scikit_learn()
+
+
 ROWS = (
     Row(
         "a",
@@ -202,5 +209,14 @@ ROWS = (
         Target(0.5, at_most=True),
         (),
         import_time,
+    ),
+    Row(
+        "h",
+        "mixture CAVI, 100,000 x 2, 8 components",
+        "sklearn BayesianGaussianMixture",
+        "sweeps/s",
+        Target(1.0),
+        ("sklearn",),
+        cavi_against_scikit_learn,
     ),
 )

@@ -4,8 +4,8 @@ import numpy as onp
 import pytest
 import scipy.stats
 
+import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab import engine as engines
 from vi_lab.averaging import TailAverage
 from vi_lab.engine import current
 from vi_lab.families import (
@@ -16,9 +16,7 @@ from vi_lab.families import (
     family_record,
     get_family,
 )
-from vi_lab.loop import Problem, run_block
 from vi_lab.model import Target
-from vi_lab.objectives import StickingTheLanding
 from vi_lab.optimizers import Adam
 from vi_lab.schedules import ConstantThenDecay
 
@@ -160,23 +158,19 @@ def test_a_simpler_family_does_not_start_from_a_richer_one(family):
 
 
 def fitted(family, target, steps):
-    """Parameters by Adam with a falling step size, from a round q."""
+    """Parameters by Adam with a falling step size, from a round q; no rule stops it."""
     pytest.importorskip("jax")  # thousands of steps: too many for the other engine
-    engine = engines.get("jax")
-    problem = Problem(
-        structure=target,
-        family=family,
-        estimator=StickingTheLanding(),
+    return vl.advi(
+        target,
+        family,
+        steps=steps,
+        estimator="sticking_the_landing",
         optimizer=Adam(ConstantThenDecay(0.05, 0.0005, hold=0, steps=steps)),
         average=TailAverage(steps // 2),
-    )
-    state = problem.init(family.init(onp.zeros(target.dim), 0.1))
-    block = engine.compile(run_block, static=(0,))
-    rng = onp.random.default_rng(3)
-    for _ in range(steps // 1_000):
-        eps = rng.standard_normal((1_000, 1, family.base_dim(target.dim)))
-        state, _ = block(problem, state, eps, 1_000, {})
-    return problem.average.value(state[2])
+        seed=3,
+        engine="jax",
+        progress=False,
+    ).params
 
 
 def low_rank_target(dim, seed=4):

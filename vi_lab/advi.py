@@ -67,7 +67,7 @@ def advi(
         `vi_lab.deterministic`)
     steps : the most steps to take, by default 100,000. With an ``optimizer`` of your
         choice: how many to take, by default 20,000; nothing stops them or judges the result
-    draws : base draws a step, by default 1 (full rank: 1 for every 16 dimensions), or 30
+    draws : base draws a step, by default 1 (full rank: 1 for every 8 dimensions), or 30
         in all for "deterministic"
     base_draws : how the draws of one step hang together: `Independent` (the default),
         `Antithetic` or `Sobol` of `vi_lab.base_draws`

@@ -33,26 +33,26 @@ from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGa
 from vi_lab.loop import Callback, Noise, Pacemaker, Run
 from vi_lab.natural import Diagonal, Reference, Referred, Triangular
 from vi_lab.objectives import Estimator, StickingTheLanding
-from vi_lab.optimizers import Adam
 from vi_lab.progress import progress_bar
+from vi_lab.unit_steps import UnitSteps
 from vi_lab.windows import judge
 
 MOST_STEPS = 100_000
 PRECISION = 0.01  # of a standard deviation, in each direction
+COARSE_PRECISION = 0.03  # with minibatches
 ROUGHNESS = 10.0  # how many times less precise the warm-up may be
 LARGEST_STEP = 0.1
 REFERENCE_DIM = 200  # beyond, D x D matrices cost more than they save
-DIMS_PER_DRAW = 16  # of a full-rank step, whose draws share its D^3 operations
+DIMS_PER_DRAW = 8  # of a full-rank step, whose draws share its D^3 operations
 
-# The step size is the descent's own; epsilon = 1 makes small steps natural-gradient steps.
-# Full-rank gradients fall by orders of magnitude on the way and vanish at its end: the
-# divisor has to forget fast and cannot bias. Mean-field ones stay noisy: it must not.
-FORGETFUL = Adam(step_size=1.0, beta2=0.99, epsilon=1.0)
-PATIENT = Adam(step_size=1.0, beta2=0.999, epsilon=1.0)
+# Full-rank gradients fall by orders of magnitude on the way and vanish at its end: their
+# divisor has to forget fast, and cannot bias. Mean-field ones stay noisy: it must not.
+FULL_RANK_STEPS = UnitSteps(beta2=0.99, shared=True)
+OTHER_STEPS = UnitSteps(beta2=0.999, shared=False)
 
 
 def default_draws(family: LocationScaleGaussian, dim: int) -> int:
-    """Base draws a step: one; for full rank one for every 16 dimensions."""
+    """Base draws a step: one; for full rank one for every 8 dimensions."""
     return max(1, dim // DIMS_PER_DRAW) if isinstance(family, FullRankGaussian) else 1
 
 
@@ -118,7 +118,7 @@ class Search:
         self.model, self.family, self.estimator = model, family, estimator
         self.base_draws, self.draws, self.rng, self.engine = base_draws, draws, rng, engine
         self.source = None if model.minibatch is None else model.minibatches(rng)
-        self.tolerance = model.dim * PRECISION**2
+        self.tolerance = model.dim * (PRECISION if self.source is None else COARSE_PRECISION) ** 2
         self.warm: Progress | None = None
         self.main = Progress({}, LARGEST_STEP)
 
@@ -127,11 +127,13 @@ class Search:
         self.main.iterate = params
         reference: Reference = {}
         chosen = self.estimator is not None or not isinstance(self.family, MeanFieldGaussian)
-        if not chosen and self.model.dim <= REFERENCE_DIM:
+        if not chosen and self.source is None and self.model.dim <= REFERENCE_DIM:
             reference = self.warm_up(params, steps // 2, pacemaker)
             if pacemaker.stopped:
                 return
         self.main.step_size = first_step_size(self.family, self.model.dim, self.draws)
+        if self.source is not None:
+            self.main.step_size *= (self.model.minibatch.size / self.model.num_rows) ** 0.5
         estimator = None if reference else self.estimator or StickingTheLanding()
         left = steps - (0 if self.warm is None else self.warm.done)
         self.descender(self.family, estimator, reference, self.tolerance).run(
@@ -175,7 +177,7 @@ class Search:
                 family=family,
                 estimator=estimator,
                 coordinates=Triangular() if full else Referred() if reference else Diagonal(),
-                optimizer=FORGETFUL if full else PATIENT,
+                steps=FULL_RANK_STEPS if full else OTHER_STEPS,
             ),
             model=self.model,
             engine=self.engine,

@@ -16,10 +16,18 @@ import numpy as onp
 
 POSTERIORDB = (
     "arK-arK",
+    "dugongs_data-dugongs_model",
+    "eight_schools-eight_schools_centered",
     "eight_schools-eight_schools_noncentered",
+    "garch-garch11",
+    "gp_pois_regr-gp_pois_regr",
     "hmm_example-hmm_example",
+    "irt_2pl-irt_2pl",
     "kidiq-kidscore_interaction",
     "low_dim_gauss_mix-low_dim_gauss_mix",
+    "radon_mn-radon_hierarchical_intercept_centered",
+    "radon_mn-radon_hierarchical_intercept_noncentered",
+    "sblrc-blr",
     "wells_data-wells_dist100ars_model",
 )
 """The posteriors of posteriordb that are shipped, by the names they have there."""

@@ -29,8 +29,8 @@ from vi_lab.loop import (
 )
 from vi_lab.natural import Coordinates, Reference
 from vi_lab.objectives import Estimator
-from vi_lab.optimizers import Adam
 from vi_lab.trees import tree_map
+from vi_lab.unit_steps import UnitSteps
 from vi_lab.windows import BATCHES, Judge, Window
 
 FIRST_WINDOW = 400  # steps
@@ -47,7 +47,7 @@ class Descent:
     family: LocationScaleGaussian
     estimator: Estimator | None
     coordinates: Coordinates
-    optimizer: Adam
+    steps: UnitSteps
 
     def loss_and_grad(
         self, params: Params, eps: Array, data: dict[str, Array], reference: Reference
@@ -72,8 +72,7 @@ class Descent:
         params, memory, total = state
         loss, gradient = self.loss_and_grad(params, eps, data, reference)
         tangent = self.coordinates.tangent(params, gradient, reference)
-        increment, memory = self.optimizer.update(tangent, memory)
-        step = tree_map(lambda i: step_size * i, increment)
+        step, memory = self.steps.update(tangent, memory, step_size)
         params = self.coordinates.retract(params, step, reference)
         return (params, memory, tree_map(lambda s, x: s + x, total, params)), loss
 
@@ -111,7 +110,7 @@ class Progress:
     ----------
     iterate : the parameters
     step_size : gamma
-    memory : the optimiser's
+    memory : that of `UnitSteps`
     length : steps of the window under way
     done : steps taken
     batches : means of the batches of this window that are complete
@@ -167,7 +166,7 @@ class Descender:
             naming the step, and the latent whose gradient went bad.
         """
         if not at.memory:
-            at.memory = self.descent.optimizer.init(self.descent.coordinates.zero(at.iterate))
+            at.memory = self.descent.steps.init(self.descent.coordinates.zero(at.iterate))
         while not at.converged and steps - at.done >= BATCHES:
             if not at.batches:
                 at.length = min(at.length, (steps - at.done) // BATCHES * BATCHES)

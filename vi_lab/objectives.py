@@ -114,9 +114,9 @@ class StickingTheLanding:
         z = family.transform(params, eps)
         log_q, score = family.log_density_and_score(current().stop_gradient(params), eps)
         path = np.sum(z * (score / num_draws))
-        return (path - mean_log_density(structure, z, data)) + (
-            np.mean(log_q) - current().stop_gradient(path)
-        )
+        # path counts for its gradient alone; its value may be huge, so it goes first.
+        nothing = path - current().stop_gradient(path)
+        return nothing + (np.mean(log_q) - mean_log_density(structure, z, data))
 
 
 @dataclass(frozen=True)

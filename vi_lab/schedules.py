@@ -6,12 +6,13 @@ enough in the end to average the noise away (Robbins and Monro 1951):
 
 .. math:: \sum_t \gamma_t = \infty, \qquad \sum_t \gamma_t^2 < \infty.
 
-The first says that any distance can be gone, the second that the noise left in the end is
-none. For :math:`\gamma_t \sim c\, t^{-\kappa}` they hold exactly if :math:`1/2 < \kappa
-\le 1`, so a schedule states its ``exponent`` kappa and `robbins_monro_conditions`
-needs no sum. `RobbinsMonro` satisfies both. With a known number of steps the conditions, which are
-about infinity, matter less: `ConstantThenDecay` walks at full speed for as long as
-the optimum may be far, then shrinks the noise.
+The first says that any distance can be gone, the second that the noise of all steps to
+come tends to zero. For :math:`\gamma_t \sim c\, t^{-\kappa}` they hold exactly if
+:math:`1/2 < \kappa \le 1`, so a schedule states its ``exponent`` kappa and
+`robbins_monro_conditions` needs no sum. `RobbinsMonro` satisfies both. With a known
+number of steps the conditions, which are about infinity, matter less:
+`ConstantThenDecay` walks at full speed for as long as the optimum may be far, then
+shrinks the noise.
 
 A schedule is a frozen dataclass that is called with t, a number or an array: equal
 settings are equal and hash equally, so a compiled fit is found again. A constant
@@ -46,11 +47,15 @@ def step_size_at(step_size: StepSize, t: Array) -> Array:
 class Conditions(NamedTuple):
     """Which of the Robbins-Monro conditions a step size keeps.
 
+    Together they suffice; the second is not necessary. Where the loss is curved at its
+    minimum, steps that tend to zero slowly (kappa of 0.4, say) leave a noise of variance
+    proportional to gamma_t, which vanishes too; a constant step size leaves it for ever.
+
     Attributes
     ----------
     exponent : kappa of gamma_t ~ c t^-kappa for large t
     arrives : the steps add up to infinity, so the optimum can be reached from anywhere
-    settles : their squares have a finite sum, so the noise averages out
+    settles : their squares have a finite sum, so all noise to come is finite, and vanishes
     """
 
     exponent: float
@@ -59,7 +64,7 @@ class Conditions(NamedTuple):
 
     def __str__(self) -> str:
         steps = "diverges" if self.arrives else "converges: it may stop short of the optimum"
-        squares = "converges" if self.settles else "diverges: its noise never averages out"
+        squares = "converges" if self.settles else "diverges: the noise to come is never finite"
         return f"t^-{self.exponent:g}: sum of steps {steps}; sum of squares {squares}"
 
 
@@ -116,7 +121,7 @@ class RobbinsMonro:
         if not 0.5 < self.forgetting <= 1.0:
             raise ValueError(
                 f"forgetting: must be in (0.5, 1], not {self.forgetting!r}: above 1 the steps "
-                "may stop short of the optimum, at 0.5 or below their noise never averages out"
+                "may stop short of the optimum, at 0.5 or below their squares add up to infinity"
             )
 
     @property

@@ -47,7 +47,7 @@ from vi_lab.families import LocationScaleGaussian, Params
 from vi_lab.trees import tree_map
 
 BATCHES = 8
-FAR = 0.5  # nats: a window that spreads that far has not settled, whatever else it looks like
+FAR = 1.0  # nats a dimension: a window that spreads so far has not settled, however it looks
 FEWEST_DRAWS, MOST_DRAWS = 64, 512  # with more than 2 D, quadratic log densities cost no noise
 
 

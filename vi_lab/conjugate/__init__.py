@@ -2,6 +2,9 @@
 
 from vi_lab.conjugate.cavi import cavi
 from vi_lab.conjugate.gaussian import GaussianTarget
+from vi_lab.conjugate.labels import match_labels, order_labels, relabel
+from vi_lab.conjugate.mixture import GaussianMixture
+from vi_lab.conjugate.mixture_known import KnownVarianceMixture
 from vi_lab.conjugate.model import (
     ConjugateModel,
     add_statistics,
@@ -17,13 +20,18 @@ from vi_lab.conjugate.svi import svi
 __all__ = [
     "ConjugateFit",
     "ConjugateModel",
+    "GaussianMixture",
     "GaussianTarget",
+    "KnownVarianceMixture",
     "LinearRegression",
     "NormalModel",
     "add_statistics",
     "cavi",
     "half_steps",
+    "match_labels",
     "natural_step",
+    "order_labels",
+    "relabel",
     "scale_statistics",
     "svi",
 ]

@@ -129,13 +129,15 @@ def cavi(
 
     start_elbos = onp.array(trace).reshape(-1, starts).T
     num_rows = source.num_rows if source is not None else 0
+    # Without local latents the statistics of the first sweep serve all others
+    passes = onp.arange(1, len(trace) + 1) if model.has_local_latents else onp.ones(len(trace), int)
     best = int(onp.argmax(final_elbos(start_elbos)))
     return ConjugateFit(
         algorithm="CAVI",
         model=model,
         start_params=params,
         start_elbos=start_elbos,
-        seen=num_rows * onp.arange(1, len(trace) + 1),
+        seen=num_rows * passes,
         converged=best not in active,
         verdict=_verdict(start_elbos, best not in active, interrupted, stopped),
         seed=seed,

@@ -110,7 +110,8 @@ class Mixture(ConjugateModel):
 
     def responsibilities(self, params: Params, rows: Array) -> onp.ndarray:
         """q(z_n = k) of ``rows``, (..., N, K), given the global parameters of a fitted model."""
-        a = self.coefficients(params) @ self._features(self.check(rows))
+        features = self._features(self.check(rows))
+        a = self.coefficients(params) @ features
         r = onp.exp(a - a.max(axis=-2, keepdims=True))
         return onp.asarray(onp.swapaxes(r / r.sum(axis=-2, keepdims=True), -1, -2))
 

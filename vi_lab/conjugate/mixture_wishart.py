@@ -151,4 +151,4 @@ def _log_det(positive_definite: Array) -> Array:
             "the scale matrix of a component has lost all its digits: the components are too far "
             "apart for their size; give a larger scatter, or transform the data"
         ) from error
-    return 2.0 * np.sum(np.log(np.diagonal(L, axis1=-2, axis2=-1)), axis=-1)
+    return 2.0 * np.sum(np.log(np.diagonal(L, axis1=-1, axis2=-2)), axis=-1)

@@ -70,7 +70,10 @@ class ConjugateFit:
 
     @property
     def rows_seen(self) -> onp.ndarray:
-        """Rows read up to each of `elbos`; those read for evaluation alone do not count."""
+        """Rows read up to each of `elbos`; those read for evaluation alone do not count.
+
+        Of a model without local latents `cavi` reads each row once, whatever the sweeps.
+        """
         return self.seen[: len(self.elbos)]
 
     def sample(self, num_draws: int = 1_000, *, seed: int) -> dict[str, onp.ndarray]:

@@ -86,7 +86,12 @@ class MeanFieldGaussian(TriangularGaussian):
 
 @dataclass(frozen=True)
 class FullRankGaussian(TriangularGaussian):
-    """Correlated normals: L = diag(sigma) T, T unit lower triangular."""
+    """Correlated normals: L = diag(sigma) T, T unit lower triangular.
+
+    With an optimiser of your own, mind that a step of gamma in all entries of a row of T
+    is one of gamma sqrt(D) in the row. At D = 500 Adam with a step size of 0.05 or 0.01
+    blows up, and with 0.05 / sqrt(D) it converges.
+    """
 
     def init(self, loc: Array, scale: float) -> Params:
         loc = onp.array(loc, dtype=float)

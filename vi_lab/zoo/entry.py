@@ -10,7 +10,9 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import datasets
+from vi_lab.engine import Array
 from vi_lab.model import Model
+from vi_lab.summary import flatten_draws
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,21 @@ class CheckPoint:
 
     values: dict[str, onp.ndarray]
     log_joint: float
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How far draws of an approximation are from a reference, over all its scalars.
+
+    Attributes
+    ----------
+    max_abs_z : the distance between means, in reference sds
+    sd_ratio_min, sd_ratio_max : the smallest and the largest sd, in reference sds
+    """
+
+    max_abs_z: float
+    sd_ratio_min: float
+    sd_ratio_max: float
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,8 @@ class ZooEntry:
     posteriordb : the posterior's name in posteriordb; None if it is not from there
     reference : MCMC answers by scalar (posteriordb only)
     check_points : values of the log joint density (posteriordb only)
+    baseline : by family, how far the best Gaussian of that family is from the reference
+        (posteriordb only; full rank up to 13 dimensions)
     exact : exact answers (the notebook's two only)
     """
 
@@ -81,11 +100,35 @@ class ZooEntry:
     posteriordb: str | None = None
     reference: Mapping[str, Reference] = field(default_factory=dict, repr=False)
     check_points: tuple[CheckPoint, ...] = field(default=(), repr=False)
+    baseline: Mapping[str, Accuracy] = field(default_factory=dict, repr=False)
     exact: Exact | None = field(default=None, repr=False)
 
     def model(self) -> Model:
         """The program with its data."""
         return Model(self.program, **self.data)
+
+    def accuracy(self, draws: Mapping[str, Array]) -> Accuracy:
+        """How far ``draws``, by name ``(S, *shape)``, are from the reference.
+
+        Raises
+        ------
+        ValueError
+            if there is no reference, or ``draws`` lack one of its scalars.
+        """
+        if not self.reference:
+            raise ValueError(f"{self.name}: has no reference; see its field exact")
+        names, table = flatten_draws(draws, leading=1)  # (S, scalars)
+        if missing := sorted(set(self.reference) - set(names)):
+            raise ValueError(
+                f"draws: lack {', '.join(missing)}; give what sample() of a fit to "
+                f"{self.name}().model() returns"
+            )
+        chosen = table[:, [names.index(scalar) for scalar in self.reference]]
+        mean = onp.array([r.mean for r in self.reference.values()])
+        sd = onp.array([r.sd for r in self.reference.values()])
+        z = (chosen.mean(axis=0) - mean) / sd
+        ratio = chosen.std(axis=0, ddof=1) / sd
+        return Accuracy(float(abs(z).max()), float(ratio.min()), float(ratio.max()))
 
 
 def from_posteriordb(
@@ -110,6 +153,12 @@ def from_posteriordb(
             )
             for point in posterior["check_points"]["points"]
         ),
+        baseline={
+            family.replace("-", "_"): Accuracy(
+                *(numbers[key] for key in ("max_abs_z", "sd_ratio_min", "sd_ratio_max"))
+            )
+            for family, numbers in posterior["vi_baseline"].items()
+        },
     )
 
 

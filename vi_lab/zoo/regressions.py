@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.distributions import Bernoulli, Flat, HalfCauchy, Normal
+from vi_lab.distributions import Bernoulli, Flat, HalfCauchy, HalfNormal, Normal
 from vi_lab.engine import Array
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
@@ -40,6 +40,23 @@ def kidiq_interaction() -> ZooEntry:
 
     return from_posteriordb(
         "kidiq_interaction", "kidiq-kidscore_interaction", linear_regression, prepare
+    )
+
+
+def regression_with_priors(m: Any, predictors: Array, y: Array) -> None:
+    """y ~ N(predictors @ beta, sigma), as above, with proper priors; (100, 5)."""
+    beta = m.sample("beta", Normal(0.0, 10.0), shape=predictors.shape[1:])
+    sigma = m.sample("sigma", HalfNormal(10.0))
+    m.observe("y", Normal(predictors @ beta, sigma), y)
+
+
+def sblrc() -> ZooEntry:
+    """Regression on five simulated predictors in the hundreds, equally correlated."""
+    return from_posteriordb(
+        "sblrc",
+        "sblrc-blr",
+        regression_with_priors,
+        lambda data: {"predictors": data["X"], "y": data["y"]},
     )
 
 

@@ -1,0 +1,104 @@
+r"""Models that are not linear in their parameters: growth, volatility, a Gaussian process.
+
+**Dugongs** (Carlin and Gelfand 1991): a sea cow of age :math:`x` has the length
+:math:`\alpha - \beta \lambda^x`, up to noise: it grows to :math:`\alpha`, the slower the
+closer :math:`\lambda` is to 1.
+
+**GARCH(1, 1)**: the variance of a return follows the one before it,
+
+.. math:: \sigma_t^2 = \alpha_0 + \alpha_1 (y_{t-1} - \mu)^2 + \beta_1 \sigma_{t-1}^2, \qquad
+          \alpha_1 + \beta_1 < 1,
+
+so the bound of :math:`\beta_1` depends on :math:`\alpha_1`. With :math:`c_t` for the
+first two terms, and :math:`c_1 = \sigma_1^2`, this is :math:`\sum_{j \ge 0} \beta_1^j c_{t-j}`.
+A sum of the first :math:`2m` terms is one of :math:`m` terms and, :math:`m` times earlier, as
+many again times :math:`\beta_1^m`: it takes :math:`\log_2 T` steps, each one
+operation on arrays, where the recursion takes T.
+
+**A Gaussian process** for the logarithm of a Poisson rate, f ~ N(0, C), is sampled as
+:math:`f = L \tilde f` with standard normal :math:`\tilde f` and the Cholesky factor L of C.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import vi_lab.numpy as np
+from vi_lab.distributions import Flat, Gamma, HalfNormal, Normal, Poisson, Uniform
+from vi_lab.engine import Array
+from vi_lab.supports import Interval, Positive
+from vi_lab.zoo.entry import ZooEntry, from_posteriordb
+
+JITTER = 1e-10  # on the diagonal of a covariance, as in the original
+
+
+def growth_curve(m: Any, x: Array, y: Array) -> None:
+    """y ~ N(alpha - beta lambda^x, 1 / sqrt(tau)); ages ``x`` in years, lengths ``y`` in m."""
+    alpha = m.sample("alpha", Normal(0.0, 1000.0))
+    beta = m.sample("beta", Normal(0.0, 1000.0))
+    rate = m.sample("lambda", Uniform(0.5, 1.0))
+    tau = m.sample("tau", Gamma(0.0001, 0.0001))
+    sigma = m.deterministic("sigma", tau**-0.5)
+    m.deterministic("U3", np.log(rate / (1.0 - rate)))
+    m.observe("y", Normal(alpha - beta * rate**x, sigma), y)
+
+
+def dugongs() -> ZooEntry:
+    """Growth of 27 dugongs."""
+    return from_posteriordb(
+        "dugongs",
+        "dugongs_data-dugongs_model",
+        growth_curve,
+        lambda data: {"x": data["x"], "y": data["Y"]},
+    )
+
+
+def volatility(m: Any, y: Array, sigma1: Array) -> None:
+    """y_t ~ N(mu, sigma_t), a GARCH(1, 1) with flat priors; ``sigma1`` (1,) that of y_1."""
+    mu = m.sample("mu", Flat())
+    alpha0 = m.sample("alpha0", Flat(Positive()))
+    alpha1 = m.sample("alpha1", Uniform(0.0, 1.0))
+    beta1 = m.sample("beta1", Flat(Interval(0.0, 1.0 - alpha1)))
+    news = alpha0 + alpha1 * (y[:-1] - mu) ** 2
+    variance = discounted_sums(np.concatenate([sigma1**2, news]), beta1)
+    m.observe("y", Normal(mu, np.sqrt(variance)), y)
+
+
+def garch() -> ZooEntry:
+    """200 simulated returns whose variance follows a GARCH(1, 1)."""
+    return from_posteriordb(
+        "garch",
+        "garch-garch11",
+        volatility,
+        lambda data: {"y": data["y"], "sigma1": data["sigma1"][None]},
+    )
+
+
+def discounted_sums(c: Array, discount: Array) -> Array:
+    """sum_{j >= 0} discount^j c_{t-j} for all t; ``c`` (T,)."""
+    sums, terms = c, 1
+    while terms < len(c):
+        earlier = np.concatenate([np.zeros(terms), sums[:-terms]])
+        sums, discount, terms = sums + discount * earlier, discount**2, 2 * terms
+    return sums
+
+
+def poisson_process(m: Any, x: Array, k: Array) -> None:
+    """Counts ``k`` (11,) at ``x`` (11,), Poisson with a Gaussian process as log rate."""
+    rho = m.sample("rho", Gamma(25.0, 4.0))
+    alpha = m.sample("alpha", HalfNormal(2.0))
+    f_tilde = m.sample("f_tilde", Normal(0.0, 1.0), shape=x.shape)
+    correlation = np.exp(-((x[:, None] - x) ** 2) / (2.0 * rho**2))
+    covariance = alpha**2 * correlation + JITTER * np.eye(len(x))
+    f = m.deterministic("f", np.linalg.cholesky(covariance) @ f_tilde)
+    m.observe("k", Poisson(np.exp(f)), k)
+
+
+def gp_pois_regr() -> ZooEntry:
+    """11 counts along a line, with a smooth rate."""
+    return from_posteriordb(
+        "gp_pois_regr",
+        "gp_pois_regr-gp_pois_regr",
+        poisson_process,
+        lambda data: {"x": data["x"], "k": data["k"]},
+    )
