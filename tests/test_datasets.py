@@ -31,6 +31,9 @@ def test_a_posterior_says_what_it_is_and_whose(name):
     assert posterior["licence"].startswith("BSD-3-Clause")
     assert posterior["reference_n_draws"] == 10_000
     assert len(posterior["check_points"]["points"]) == 6
+    for numbers in posterior["vi_baseline"].values():
+        assert numbers["sd_ratio_min"] <= numbers["sd_ratio_median"] <= numbers["sd_ratio_max"]
+        assert numbers["rms_z"] <= numbers["max_abs_z"]
     for numbers in posterior["reference"].values():
         assert set(numbers) == {"mean", "sd", "q05", "q50", "q95", "mcse"}
         assert numbers["q05"] < numbers["q50"] < numbers["q95"]

@@ -2,9 +2,11 @@
 
 A mean may be 0.1 reference sds away and an sd 8%. With 4 x 1,000 draws the Monte Carlo
 error of a mean is 0.02 to 0.04 sds (bulk ESS 700 to 4,000) and that of an sd 1% to 3%.
-Seeds are fixed; with fresh ones about 3 runs of all six in 100 would fail, nearly all of
-them by the means of `kidiq_interaction` (ESS 700 to 900) or the sd of eight schools'
-heavy-tailed tau (error 3%).
+Seeds are fixed; with fresh ones about 5 runs of all in 100 would fail, nearly all of
+them by the means of `kidiq_interaction` and `sblrc` (ESS 700 to 900) or the sd of eight
+schools' heavy-tailed tau (error 3%).
+
+Three posteriors are too hard for these settings, and there NUTS has to say so.
 """
 
 import warnings
@@ -18,16 +20,22 @@ MAX_MEAN_ERROR = 0.1  # in reference sds
 MAX_SD_ERROR = 0.08
 MAX_RHAT = 1.01
 
-MODELS = [make for make in zoo.ALL if make().reference]
+# Scales that the effects below them leave hardly free to move: funnels, centred.
+HARD = (zoo.eight_schools_centered, zoo.radon_centered, zoo.irt_2pl)
+MODELS = [make for make in zoo.ALL if make().reference and make not in HARD]
+
+
+def named(make):
+    return make.__name__
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", MODELS, ids=named)
 def test_nuts_gives_the_reference_answers(make):
     pytest.importorskip("jax")
     entry = make()
     with warnings.catch_warnings():
-        # kidiq_interaction has an ESS under a quarter of its draws, and says so.
+        # Some have an ESS under a quarter of their draws, and say so.
         warnings.simplefilter("ignore", vl.ConvergenceWarning)
         summary = vl.nuts(entry.model(), seed=0, engine="jax", progress=False).summary()
     for scalar, reference in entry.reference.items():
@@ -36,3 +44,11 @@ def test_nuts_gives_the_reference_answers(make):
         ), scalar
         assert summary[scalar, "sd"] == pytest.approx(reference.sd, rel=MAX_SD_ERROR), scalar
         assert summary[scalar, "r_hat"] < MAX_RHAT, scalar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", HARD, ids=named)
+def test_nuts_says_where_its_answers_are_unreliable(make):
+    pytest.importorskip("jax")
+    with pytest.warns(vl.ConvergenceWarning, match="effective sample size under 100 a chain"):
+        vl.nuts(make().model(), seed=0, engine="jax", progress=False)

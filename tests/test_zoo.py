@@ -10,6 +10,7 @@ from scipy.stats import halfnorm, multivariate_normal, norm
 
 import vi_lab as vl
 from vi_lab import zoo
+from vi_lab.optimizers import Adam
 from vi_lab.summary import summarise
 from vi_lab.supports import Interval
 from vi_lab.transforms import to_support
@@ -63,12 +64,27 @@ def test_the_baselines_are_the_files(make):
     shipped = vl.datasets.posteriordb(entry.posteriordb)["vi_baseline"]
     assert set(entry.baseline) == {family.replace("-", "_") for family in shipped}
     for family, theirs in shipped.items():
+        if (make, family) == (zoo.eight_schools_noncentered, "mean-field"):
+            continue  # corrected: below
         ours = entry.baseline[family.replace("-", "_")]
         assert (ours.max_abs_z, ours.sd_ratio_min, ours.sd_ratio_max) == (
             theirs["max_abs_z"],
             theirs["sd_ratio_min"],
             theirs["sd_ratio_max"],
         )
+
+
+def test_the_corrected_baseline_is_the_optimum_over_many_fixed_draws():
+    """Its errors are those of 20,000 draws of a tau with a heavy tail: 0.01 in z, 2% in its sd."""
+    pytest.importorskip("jax")
+    entry = zoo.eight_schools_noncentered()
+    fit = vl.advi(
+        entry.model(), method="deterministic", draws=20_000, seed=6, engine="jax", progress=False
+    )
+    found, best = entry.accuracy(fit.sample(100_000, seed=7)), entry.baseline["mean_field"]
+    assert found.max_abs_z == pytest.approx(best.max_abs_z, abs=0.03)
+    assert found.sd_ratio_min == pytest.approx(best.sd_ratio_min, rel=0.06)
+    assert found.sd_ratio_max == pytest.approx(best.sd_ratio_max, rel=0.06)
 
 
 def test_accuracy_by_hand():
@@ -149,7 +165,7 @@ def test_both_engines_give_the_same_fit(make):
     pytest.importorskip("jax")
     model = make().model()
     one, two = (
-        vl.advi(model, steps=300, seed=1, engine=name, progress=False)
+        vl.advi(model, optimizer=Adam(0.02), steps=200, seed=1, engine=name, progress=False)
         for name in ("autograd", "jax")
     )
     for name, value in one.params.items():

@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vi_lab.advi import advi
+from vi_lab.conjugate import cavi, svi
 from vi_lab.distributions import (
     Bernoulli,
     Beta,
@@ -47,12 +48,13 @@ from vi_lab.distributions import (
 )
 from vi_lab.engine import use
 from vi_lab.errors import ConvergenceWarning, NonFiniteError
-from vi_lab.families import FullRankGaussian, MeanFieldGaussian
+from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.fit import Fit
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import nuts
 
 if TYPE_CHECKING:
+    import vi_lab.conjugate as conjugate  # noqa: PLR0402
     import vi_lab.datasets as datasets  # noqa: PLR0402 - `from vi_lab import` would ask this file
     import vi_lab.plots as plots  # noqa: PLR0402
     import vi_lab.zoo as zoo  # noqa: PLR0402
@@ -79,6 +81,7 @@ __all__ = [
     "Laplace",
     "LogNormal",
     "Logistic",
+    "LowRankGaussian",
     "MeanFieldGaussian",
     "Minibatch",
     "Model",
@@ -91,11 +94,14 @@ __all__ = [
     "Truncated",
     "Uniform",
     "advi",
+    "cavi",
+    "conjugate",
     "datasets",
     "nuts",
     "plots",
     "posterior_predictive",
     "prior_predictive",
+    "svi",
     "use",
     "zoo",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as onp
@@ -12,6 +13,7 @@ from vi_lab import engine as engines
 from vi_lab.automatic import MOST_STEPS, default_draws, run_automatic
 from vi_lab.averaging import TailAverage
 from vi_lab.base_draws import BaseDraws, Independent
+from vi_lab.checkpoint import Checkpoint
 from vi_lab.checks import check_whole
 from vi_lab.deterministic import run_deterministic
 from vi_lab.engine import Array
@@ -49,6 +51,7 @@ def advi(
     engine: str | None = None,
     progress: bool = True,
     callback: Callback | None = None,
+    checkpoint: str | Path | None = None,
 ) -> Fit:
     r"""Fit a Gaussian q to the posterior by maximising the ELBO.
 
@@ -85,6 +88,9 @@ def advi(
     progress : show a progress bar with the running loss
     callback : called between blocks of steps with the steps done, the parameters and the
         losses so far; a true result stops the fit
+    checkpoint : a file (.npz) to write the state of the fit to, about once a second and when
+        it ends, and to go on from if it is there: an interrupted and resumed fit is, to the
+        bit, the one that was not interrupted
 
     Returns
     -------
@@ -109,6 +115,7 @@ def advi(
             optimizer=optimizer,
             average=average,
             callback=callback,
+            checkpoint=checkpoint,
         )
         draws = DETERMINISTIC_DRAWS if draws is None else draws
         check_whole("draws", draws, least=1)
@@ -146,7 +153,16 @@ def advi(
                     "leave it out"
                 )
             steps = MOST_STEPS if steps is None else steps
-            run = run_automatic(model, chosen, params, estimator=gradients, steps=steps, **common)
+            settings = _settings(model, chosen, gradients, seed, common)
+            run = run_automatic(
+                model,
+                chosen,
+                params,
+                estimator=gradients,
+                steps=steps,
+                checkpoint=Checkpoint(checkpoint, settings),
+                **common,
+            )
         else:
             steps = STEPS if steps is None else steps
             problem = Problem(
@@ -166,7 +182,15 @@ def advi(
                     rng=rng,
                     engine=runner,
                 )
-            run = run_fit(problem, model, params, steps=steps, **common)
+            settings = _settings(model, chosen, problem, seed, common)
+            run = run_fit(
+                problem,
+                model,
+                params,
+                steps=steps,
+                checkpoint=Checkpoint(checkpoint, settings),
+                **common,
+            )
     else:
         raise ValueError(f"method: {method!r} is none of ['deterministic', 'stochastic']")
     if run.convergence is not None and not run.convergence.converged:
@@ -199,6 +223,18 @@ def _start(
         params = family.init(loc, INITIAL_SCALE)
     check_start(model, params["loc"])
     return params
+
+
+def _settings(
+    model: Any, family: LocationScaleGaussian, how: Any, seed: int, common: dict[str, Any]
+) -> str:
+    """What a fit was asked to do: a checkpoint belongs to fits with the same."""
+    if isinstance(how, Problem):
+        how = (how.estimator, how.optimizer, how.average)
+    return (
+        f"{family!r} for {list(model.latents)} on R^{model.dim}, {common['draws']} draws, "
+        f"{common['base_draws']!r}, {how!r}, seed {seed}, {common['engine'].name}"
+    )
 
 
 def _refuse_stochastic_options(family: LocationScaleGaussian, **options: Any) -> None:

@@ -19,12 +19,14 @@ deviation by 0.007: :math:`D \cdot 0.01^2` nats.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as onp
 
 import vi_lab.scipy as sp
 from vi_lab.base_draws import BaseDraws
+from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
 from vi_lab.convergence import Convergence
 from vi_lab.descent import Descender, Descent, Progress
 from vi_lab.engine import Engine
@@ -56,12 +58,6 @@ def default_draws(family: LocationScaleGaussian, dim: int) -> int:
     return max(1, dim // DIMS_PER_DRAW) if isinstance(family, FullRankGaussian) else 1
 
 
-def first_step_size(family: LocationScaleGaussian, dim: int, draws: int) -> float:
-    """Gamma at the start: a fraction of the way to where the gradient points."""
-    full = isinstance(family, FullRankGaussian)
-    return min(LARGEST_STEP, draws / (draws + dim)) if full else LARGEST_STEP
-
-
 def run_automatic(
     model: Any,
     family: LocationScaleGaussian,
@@ -75,6 +71,7 @@ def run_automatic(
     engine: Engine,
     progress: bool,
     callback: Callback | None,
+    checkpoint: Checkpoint,
 ) -> Run:
     """Fit from ``params`` in at most ``steps`` steps; Ctrl-C returns what there is.
 
@@ -89,13 +86,15 @@ def run_automatic(
     with progress_bar(None, "ADVI", progress, total=steps) as bar:
         pacemaker = Pacemaker(bar, callback)
         try:
-            search.run(params, steps, pacemaker)
+            search.run(params, steps, pacemaker, checkpoint)
         except KeyboardInterrupt:
             interrupted = True
+        finally:
+            checkpoint.write()
     ended = "interrupt" if interrupted else "callback" if pacemaker.stopped else "steps"
     return Run(
-        params=search.params,
-        losses=onp.concatenate([onp.empty(0), *search.main.losses]),
+        params=params if search.params is None else search.params,
+        losses=search.losses,
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
         convergence=search.convergence(ended),
@@ -118,71 +117,95 @@ class Search:
         self.model, self.family, self.estimator = model, family, estimator
         self.base_draws, self.draws, self.rng, self.engine = base_draws, draws, rng, engine
         self.source = None if model.minibatch is None else model.minibatches(rng)
-        self.tolerance = model.dim * (PRECISION if self.source is None else COARSE_PRECISION) ** 2
+        self.precision = PRECISION if self.source is None else COARSE_PRECISION
+        self.tolerance = model.dim * self.precision**2
+        self.judge_seed = int(rng.integers(2**63))
         self.warm: Progress | None = None
-        self.main = Progress({}, LARGEST_STEP)
+        self.main: Progress | None = None
+        self.reference: Reference = {}
 
-    def run(self, params: Params, steps: int, pacemaker: Pacemaker) -> None:
-        """Search from ``params``, in at most ``steps`` steps in all."""
-        self.main.iterate = params
-        reference: Reference = {}
+    def run(self, params: Params, steps: int, pacemaker: Pacemaker, checkpoint: Checkpoint) -> None:
+        """Search from ``params``, or from the checkpoint, in at most ``steps`` steps in all."""
+
+        def keep() -> None:
+            checkpoint.keep(self.snapshot())
+
+        saved = checkpoint.load()
+        if saved is not None:
+            self.restore(saved)
         chosen = self.estimator is not None or not isinstance(self.family, MeanFieldGaussian)
-        if not chosen and self.source is None and self.model.dim <= REFERENCE_DIM:
-            reference = self.warm_up(params, steps // 2, pacemaker)
+        small = self.source is None and self.model.dim <= REFERENCE_DIM
+        if self.main is None and not chosen and small:
+            self.warm_up(params, steps // 2, pacemaker, keep)
             if pacemaker.stopped:
                 return
-        self.main.step_size = first_step_size(self.family, self.model.dim, self.draws)
-        if self.source is not None:
-            self.main.step_size *= (self.model.minibatch.size / self.model.num_rows) ** 0.5
-        estimator = None if reference else self.estimator or StickingTheLanding()
-        left = steps - (0 if self.warm is None else self.warm.done)
-        self.descender(self.family, estimator, reference, self.tolerance).run(
-            self.main, self.noise(self.family, self.draws), steps=left, pacemaker=pacemaker
+        if self.main is None:
+            start = best_mean_field(self.reference) if self.reference else params
+            self.main = Progress(start, self.first_step_size(self.family, self.draws))
+        estimator = None if self.reference else self.estimator or StickingTheLanding()
+        self.descender(self.family, estimator, self.tolerance).run(
+            self.main,
+            self.noise(self.family, self.draws),
+            steps=steps - (0 if self.warm is None else self.warm.done),
+            pacemaker=pacemaker,
+            keep=keep,
         )
 
-    def warm_up(self, params: Params, steps: int, pacemaker: Pacemaker) -> Reference:
-        """A rough full-rank fit as reference, and the mean-field q nearest to it as start.
+    def warm_up(
+        self, params: Params, steps: int, pacemaker: Pacemaker, keep: Callable[[], None]
+    ) -> None:
+        """A rough full-rank fit, as reference.
 
         Where full rank overflows, mean field may not: then there is no reference.
         """
         full = FullRankGaussian()
         draws = default_draws(full, self.model.dim)
-        step_size = first_step_size(full, self.model.dim, draws)
-        self.warm = Progress(full.init_from(params), step_size)
+        if self.warm is None:
+            self.warm = Progress(full.init_from(params), self.first_step_size(full, draws))
         tolerance = self.tolerance * ROUGHNESS**2
-        descender = self.descender(full, StickingTheLanding(), {}, tolerance, at_once=True)
+        descender = self.descender(full, StickingTheLanding(), tolerance, at_once=True)
+        noise = self.noise(full, draws)
         try:
-            descender.run(self.warm, self.noise(full, draws), steps=steps, pacemaker=pacemaker)
+            descender.run(self.warm, noise, steps=steps, pacemaker=pacemaker, keep=keep)
         except NonFiniteError:
-            return {}
-        finally:  # an interrupted warm-up is a start, too
-            reference = reference_from(self.warm.params)
-            self.main.iterate = best_mean_field(reference)
-        return reference
+            return
+        self.reference = reference_from(self.warm.params)
+
+    def first_step_size(self, family: LocationScaleGaussian, draws: int) -> float:
+        """Gamma at the start: a fraction of the way to where the gradient points.
+
+        The noise of iterates grows with gamma and with that of the gradients, which
+        have N / B times the variance if B of N rows are seen.
+        """
+        gamma = LARGEST_STEP
+        if isinstance(family, FullRankGaussian):
+            gamma = min(gamma, draws / (draws + self.model.dim))
+        if self.source is not None:
+            gamma *= (self.model.minibatch.size / self.model.num_rows) ** 0.5
+        return float(gamma)
 
     def descender(
         self,
         family: LocationScaleGaussian,
         estimator: Estimator | None,
-        reference: Reference,
         tolerance: float,
         *,
         at_once: bool = False,
     ) -> Descender:
-        """A descent of ``family``; ``estimator`` None takes ``reference`` as control variate."""
+        """A descent of ``family``; ``estimator`` None takes the reference as control variate."""
         full = isinstance(family, FullRankGaussian)
         return Descender(
             descent=Descent(
                 structure=self.model.structure,
                 family=family,
                 estimator=estimator,
-                coordinates=Triangular() if full else Referred() if reference else Diagonal(),
+                coordinates=Triangular() if full else Referred() if self.reference else Diagonal(),
                 steps=FULL_RANK_STEPS if full else OTHER_STEPS,
             ),
             model=self.model,
             engine=self.engine,
-            judge=judge(self.model, family, self.engine, self.rng, self.source),
-            reference=reference,
+            judge=judge(self.model, family, self.engine, self.judge_seed),
+            reference=self.reference,
             tolerance=tolerance,
             at_once=at_once,
         )
@@ -193,22 +216,51 @@ class Search:
         return Noise(self.rng, self.base_draws, self.source, draws, dim)
 
     @property
-    def params(self) -> Params:
-        """The best q so far."""
-        return self.main.params
+    def params(self) -> Params | None:
+        """The best q so far; None if there was no time for anything."""
+        if self.main is not None:
+            return self.main.params
+        return None if self.warm is None else best_mean_field(reference_from(self.warm.params))
+
+    @property
+    def losses(self) -> onp.ndarray:
+        """Of the descent proper, one a step."""
+        return onp.concatenate([onp.empty(0), *(self.main.losses if self.main else [])])
 
     def convergence(self, ended: str) -> Convergence:
         """The verdict; ``ended`` says what ended the fit if it did not converge."""
         warm = 0 if self.warm is None else self.warm.done
-        draws = default_draws(FullRankGaussian(), self.model.dim)
+        main = 0 if self.main is None else self.main.done
+        converged = self.main is not None and self.main.converged
         return Convergence(
-            converged=self.main.converged,
-            why="settled" if self.main.converged else ended,
-            gap=self.main.gap,
+            converged=converged,
+            why="settled" if converged else ended,
+            gap=onp.inf if self.main is None else self.main.gap,
             tolerance=self.tolerance,
-            steps=warm + self.main.done,
-            gradients=warm * draws + self.main.done * self.draws,
+            steps=warm + main,
+            gradients=warm * default_draws(FullRankGaussian(), self.model.dim) + main * self.draws,
         )
+
+    def snapshot(self) -> Snapshot:
+        """All that the rest of the search depends on."""
+        return {
+            "generator": generator_state(self.rng),
+            "source": {} if self.source is None else self.source.state(),
+            "warm": {} if self.warm is None else self.warm.snapshot(),
+            "main": {} if self.main is None else self.main.snapshot(),
+            "reference": self.reference,
+        }
+
+    def restore(self, saved: Snapshot) -> None:
+        """Go back to where a snapshot was taken."""
+        set_generator_state(self.rng, saved["generator"])
+        if self.source is not None:
+            self.source.restore({name: int(v) for name, v in saved["source"].items()})
+        if "warm" in saved:
+            self.warm = Progress.restore(saved["warm"])
+        if "main" in saved:
+            self.main = Progress.restore(saved["main"])
+        self.reference = saved.get("reference", {})
 
 
 def reference_from(params: Params) -> Reference:

@@ -13,11 +13,13 @@ by a longer one at half of it, until the gap is below the tolerance.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as onp
 
+from vi_lab.checkpoint import Snapshot
 from vi_lab.control import controlled_negative_elbo
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.families import LocationScaleGaussian, Params
@@ -121,7 +123,7 @@ class Progress:
 
     iterate: Params
     step_size: float
-    memory: Tree = ()
+    memory: dict[str, Tree] = field(default_factory=dict)
     length: int = FIRST_WINDOW
     done: int = 0
     batches: list[Params] = field(default_factory=list)
@@ -135,6 +137,36 @@ class Progress:
         if self.window is None or not self.window.settled:
             return onp.inf
         return self.window.gap
+
+    def snapshot(self) -> Snapshot:
+        """All of it as a tree."""
+        window = {} if self.window is None else vars(self.window)
+        return {
+            **vars(self),
+            "batches": {str(i): batch for i, batch in enumerate(self.batches)},
+            "window": window,
+            "losses": onp.concatenate([onp.empty(0), *self.losses]),
+        }
+
+    @classmethod
+    def restore(cls, snapshot: Snapshot) -> Progress:
+        """What `snapshot` was taken of."""
+        batches, saved = snapshot.get("batches", {}), snapshot.get("window")
+        window = None
+        if saved is not None:
+            elbo, noise, bias = (float(saved[name]) for name in ("elbo", "noise", "bias"))
+            window = Window(saved["mean"], elbo, noise, bias, bool(saved["settled"]))
+        return cls(
+            iterate=snapshot["iterate"],
+            step_size=float(snapshot["step_size"]),
+            memory=snapshot.get("memory", {}),
+            length=int(snapshot["length"]),
+            done=int(snapshot["done"]),
+            batches=[batches[str(i)] for i in range(len(batches))],
+            window=window,
+            converged=bool(snapshot["converged"]),
+            losses=[snapshot["losses"]],
+        )
 
     @property
     def params(self) -> Params:
@@ -154,11 +186,20 @@ class Descender:
     tolerance: float
     at_once: bool
 
-    def run(self, at: Progress, noise: Noise, *, steps: int, pacemaker: Pacemaker) -> None:
+    def run(
+        self,
+        at: Progress,
+        noise: Noise,
+        *,
+        steps: int,
+        pacemaker: Pacemaker,
+        keep: Callable[[], None],
+    ) -> None:
         """Carry ``at`` on until a settled window's gap is below the tolerance.
 
         With ``at_once`` the first settled window whose noise is below it will do,
         whatever its bias. At most ``steps`` steps in all are taken.
+        ``keep`` is called where ``at`` and the random inputs are in step.
 
         Raises
         ------
@@ -167,14 +208,17 @@ class Descender:
         """
         if not at.memory:
             at.memory = self.descent.steps.init(self.descent.coordinates.zero(at.iterate))
-        while not at.converged and steps - at.done >= BATCHES:
+        while not at.converged and (at.batches or steps - at.done >= BATCHES):
             if not at.batches:
                 at.length = min(at.length, (steps - at.done) // BATCHES * BATCHES)
             while len(at.batches) < BATCHES:
                 self._batch(at, noise, pacemaker)
                 if pacemaker.stopped:
                     return
+                if len(at.batches) < BATCHES:
+                    keep()
             self._close_window(at)
+            keep()
 
     def _batch(self, at: Progress, noise: Noise, pacemaker: Pacemaker) -> None:
         """One batch of a window, in blocks; ``at`` changes when it is complete."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +12,17 @@ import numpy as onp
 from vi_lab import engine as engines
 from vi_lab.convergence import Convergence
 from vi_lab.engine import Array
-from vi_lab.families import FAMILIES, LocationScaleGaussian, Params
+from vi_lab.families import (
+    LocationScaleGaussian,
+    Params,
+    family_from_record,
+    family_record,
+)
 from vi_lab.storage import load_arrays, save_arrays
 from vi_lab.summary import Summary, summarise
 
 MOMENT_DRAWS = 10_000
+MINIBATCH_DRAWS = 100
 
 
 class Estimate(NamedTuple):
@@ -108,17 +114,27 @@ class Fit:
         notes = () if self.convergence is None else (str(self.convergence),)
         return summarise(self.sample(num_draws, seed=seed), notes=notes)
 
-    def elbo(self, num_draws: int = MOMENT_DRAWS, *, seed: int = 0) -> Estimate:
+    def elbo(self, num_draws: int | None = None, *, seed: int = 0) -> Estimate:
         """The ELBO of q in nats, with its Monte Carlo standard error.
+
+        All rows of the data count, minibatches or not. From 10,000 draws, or 100 for a model
+        with minibatches, whose draws are dear.
 
         The mean over draws of log p~(z) - log q(z): nearly free of noise where q
         is nearly the posterior.
         """
+        minibatch = self.model.minibatch is not None
+        if num_draws is None:
+            num_draws = MINIBATCH_DRAWS if minibatch else MOMENT_DRAWS
         if num_draws < 2:
             raise ValueError(f"num_draws: must be at least 2 for an error, not {num_draws}")
         z = self.sample_unconstrained(num_draws, seed=seed)
-        run = engines.get(self.engine).compile(_log_weights, static=(0, 1))
-        log_weights = run(self.model.structure, self.family, self.params, z, self.model.data)
+        if minibatch:  # whose rows may not fit in memory, and are read in blocks
+            log_q = onp.asarray(self.family.log_density(self.params, z))
+            log_weights = self.model.log_density(z, engine=self.engine) - log_q
+        else:
+            run = engines.get(self.engine).compile(_log_weights, static=(0, 1))
+            log_weights = run(self.model.structure, self.family, self.params, z, self.model.data)
         return Estimate(float(log_weights.mean()), float(log_weights.std(ddof=1) / num_draws**0.5))
 
     # ------------------------------------------------------------- in and out
@@ -132,10 +148,13 @@ class Fit:
     def save(self, path: str | Path) -> None:
         """Write all but the model to a NumPy archive, whole or not at all."""
         arrays = {f"params.{name}": value for name, value in self.params.items()}
+        arrays |= {f"family.{name}": value for name, value in family_record(self.family).items()}
+        if self.convergence is not None:
+            verdict = asdict(self.convergence)
+            arrays |= {f"convergence.{name}": value for name, value in verdict.items()}
         save_arrays(
             path,
             losses=self.losses,
-            family=_family_name(self.family),
             engine=self.engine,
             seed=self.seed,
             interrupted=self.interrupted,
@@ -155,11 +174,14 @@ class Fit:
         """
         arrays = load_arrays(path)
         latents = [str(name) for name in arrays["latents"]]
-        params = {
-            name.removeprefix("params."): value
-            for name, value in arrays.items()
-            if name.startswith("params.")
-        }
+        params, family, verdict = (
+            {
+                name.removeprefix(prefix): value
+                for name, value in arrays.items()
+                if name.startswith(prefix)
+            }
+            for prefix in ("params.", "family.", "convergence.")
+        )
         if latents != list(model.latents) or params["loc"].shape != (model.dim,):
             raise ValueError(
                 f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
@@ -167,20 +189,23 @@ class Fit:
             )
         return cls(
             model=model,
-            family=FAMILIES[str(arrays["family"])],
+            family=family_from_record(family),
             params=params,
             losses=arrays["losses"],
             engine=str(arrays["engine"]),
             seed=int(arrays["seed"]),
             interrupted=bool(arrays["interrupted"]),
             seconds=float(arrays["seconds"]),
+            convergence=Convergence(**{k: v.item() for k, v in verdict.items()})
+            if verdict
+            else None,
         )
 
     def __repr__(self) -> str:
         state = ", interrupted" if self.interrupted else ""
         loss = f", last loss {self.losses[-1_000:].mean():.6g} nats" if self.losses.size else ""
         steps = f"{len(self.losses)} steps on {self.engine}"
-        return f"Fit({_family_name(self.family)}, {steps}{state}{loss})"
+        return f"Fit({family_record(self.family)['name']}, {steps}{state}{loss})"
 
     @property
     def _base_dim(self) -> int:
@@ -202,7 +227,3 @@ def _log_weights(
 ) -> Array:
     """log p~(z) - log q(z) of shape (S,), for ``z`` (S, D)."""
     return structure.log_density_batch(z, data) - family.log_density(params, z)
-
-
-def _family_name(family: LocationScaleGaussian) -> str:
-    return next(name for name, known in FAMILIES.items() if known == family)

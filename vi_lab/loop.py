@@ -16,6 +16,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.base_draws import BaseDraws
+from vi_lab.checkpoint import Checkpoint, generator_state, set_generator_state
 from vi_lab.convergence import Convergence
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.errors import NonFiniteError
@@ -28,6 +29,8 @@ SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
 NOISE_PER_BLOCK = 2**20  # numbers: 8 MB of base draws at a time
 STEPS_PER_BLOCK = 10_000
 FIRST_BLOCK = 100  # steps
+
+STATE = ("params", "optimizer", "average")  # the parts of a state, in order
 
 Callback = Callable[[int, Params, onp.ndarray], Any]
 """``callback(steps_done, params, losses)`` after each block; a true result stops the fit."""
@@ -107,8 +110,9 @@ def run_fit(
     engine: Engine,
     progress: bool,
     callback: Callback | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
-    """Take ``steps`` steps from ``params``; Ctrl-C returns what there is.
+    """Take ``steps`` steps from ``params`` or ``checkpoint``; Ctrl-C returns what there is.
 
     Raises
     ------
@@ -126,6 +130,13 @@ def run_fit(
     losses: list[onp.ndarray] = []
     done = 0
     interrupted = False
+    saved = None if checkpoint is None else checkpoint.load()
+    if saved is not None:
+        set_generator_state(rng, saved["generator"])
+        if source is not None:
+            source.restore({name: int(value) for name, value in saved["source"].items()})
+        state = tuple(saved.get(part, {}) for part in STATE)
+        losses, done = [saved["losses"]], int(saved["losses"].size)
 
     def gradient_after(t: int) -> tuple[Array, Params]:
         before = block(problem, state, inputs, t, data)[0] if t else state
@@ -146,9 +157,21 @@ def run_fit(
                     explain_non_finite(model, block_losses, done, gradient_after)
                 state, done = after, done + n
                 losses.append(block_losses)
+                if checkpoint is not None:
+                    checkpoint.keep(
+                        {
+                            "generator": generator_state(rng),
+                            "source": {} if source is None else source.state(),
+                            "losses": onp.concatenate(losses),
+                            **dict(zip(STATE, state, strict=True)),
+                        }
+                    )
                 pacemaker.report(done, problem.average.value(state[2]), losses)
         except KeyboardInterrupt:
             interrupted = True
+        finally:
+            if checkpoint is not None:
+                checkpoint.write()
     return Run(
         params=problem.average.value(state[2]),
         losses=onp.concatenate([onp.empty(0), *losses]),

@@ -128,14 +128,10 @@ class Judge:
         return Window(mean, float(top), noise, float(bias), noise < tolerance or not travels)
 
 
-def judge(
-    model: Any,
-    family: LocationScaleGaussian,
-    engine: Engine,
-    rng: onp.random.Generator,
-    source: Any,
-) -> Judge:
-    """A judge with draws of its own; ``source`` supplies the batches of a minibatch model."""
+def judge(model: Any, family: LocationScaleGaussian, engine: Engine, seed: int) -> Judge:
+    """A judge whose draws, and batches of rows if the model has some, come from ``seed``."""
+    rng = onp.random.default_rng(seed)
+    source = None if model.minibatch is None else model.minibatches(rng)
     dim = family.base_dim(model.dim)
     eps = balanced_draws(rng, min(max(FEWEST_DRAWS, 2 * (dim + 2)), MOST_DRAWS), dim)
     rows = {} if source is None else source.take(len(eps))

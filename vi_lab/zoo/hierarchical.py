@@ -32,13 +32,14 @@ discriminates. Stretching the scale of abilities and difficulties and shrinking 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as onp
 
 from vi_lab.distributions import Bernoulli, HalfCauchy, HalfNormal, LogNormal, Normal
 from vi_lab.engine import Array
-from vi_lab.zoo.entry import ZooEntry, from_posteriordb
+from vi_lab.zoo.entry import Accuracy, ZooEntry, from_posteriordb
 
 
 def schools_centered(m: Any, y: Array, sigma: Array) -> None:
@@ -70,12 +71,16 @@ def eight_schools_centered() -> ZooEntry:
 
 def eight_schools_noncentered() -> ZooEntry:
     """Eight schools in the non-centred form."""
-    return from_posteriordb(
+    entry = from_posteriordb(
         "eight_schools_noncentered",
         "eight_schools-eight_schools_noncentered",
         schools_noncentered,
         schools,
     )
+    # The file has (0.187, 0.828, 1.08), from few fixed draws of a tau with a heavy tail.
+    # With 20,000 draws the optimum over fixed draws, method="deterministic", is this one.
+    best = Accuracy(max_abs_z=0.212, sd_ratio_min=0.758, sd_ratio_max=1.026)
+    return replace(entry, baseline={**entry.baseline, "mean_field": best})
 
 
 def schools(data: dict) -> dict:
