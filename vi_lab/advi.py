@@ -16,7 +16,7 @@ from vi_lab.base_draws import BaseDraws, Independent
 from vi_lab.checkpoint import Checkpoint
 from vi_lab.checks import check_whole
 from vi_lab.deterministic import run_deterministic
-from vi_lab.engine import Array
+from vi_lab.engine import Array, Engine
 from vi_lab.errors import ConvergenceWarning
 from vi_lab.eta_search import search_eta
 from vi_lab.families import LocationScaleGaussian, MeanFieldGaussian, Params, get_family
@@ -29,6 +29,7 @@ from vi_lab.objectives import (
     get_estimator,
 )
 from vi_lab.optimizers import AdviSequence
+from vi_lab.starts import best_start, prior_points
 
 STEPS = 20_000  # of an optimiser that was chosen: it does not stop by itself
 DETERMINISTIC_DRAWS = 30
@@ -46,7 +47,8 @@ def advi(
     estimator: str | Estimator | None = None,
     optimizer: Any = None,
     average: Any = None,
-    init: Mapping[str, Array] | Fit | None = None,
+    init: Mapping[str, Array] | Fit | str | None = None,
+    starts: int = 1,
     seed: int = 0,
     engine: str | None = None,
     progress: bool = True,
@@ -82,7 +84,9 @@ def advi(
     average : how the iterates of ``optimizer`` are averaged; by default over the last
         three quarters
     init : where to start: constrained value by latent, to centre the first q on, or an
-        earlier `Fit` to go on from; by default z = 0
+        earlier `Fit` to go on from, or "prior", a draw from the prior; by default z = 0
+    starts : how many starting points to try: ``init`` and, for the others, draws from the
+        prior. The best after 400 steps is where the fit starts (`vi_lab.starts`)
     seed : every draw follows from it: the same seed gives the same bits
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss
@@ -121,7 +125,7 @@ def advi(
         check_whole("draws", draws, least=1)
         run = run_deterministic(
             model,
-            _start(model, chosen, init),
+            _start(model, chosen, init, starts, rng, runner),
             draws=draws,
             rng=rng,
             engine=runner,
@@ -137,7 +141,7 @@ def advi(
             check_base_draws(gradients, spread, draws)
         if steps is not None:
             check_whole("steps", steps, least=1)
-        params = _start(model, chosen, init)
+        params = _start(model, chosen, init, starts, rng, runner)
         common: dict[str, Any] = {
             "draws": draws,
             "base_draws": spread,
@@ -209,20 +213,37 @@ def advi(
 
 
 def _start(
-    model: Any, family: LocationScaleGaussian, init: Mapping[str, Array] | Fit | None
+    model: Any,
+    family: LocationScaleGaussian,
+    init: Mapping[str, Array] | Fit | str | None,
+    starts: int,
+    rng: onp.random.Generator,
+    engine: Engine,
 ) -> Params:
-    """The parameters to start from: those of a fit, or a narrow q around a point."""
+    """The parameters to start from: those of a fit, or a narrow q around the best point."""
+    check_whole("starts", starts, least=1)
     if isinstance(init, Fit):
+        if starts > 1:
+            raise ValueError("starts: an earlier fit is one start; leave starts out, or init")
         params = family.init_from(init.params)
         if params["loc"].shape != (model.dim,):
             raise ValueError(
                 f"init: is a fit on R^{params['loc'].size}, but the model lives on R^{model.dim}"
             )
-    else:
-        loc = onp.zeros(model.dim) if init is None else model.unconstrain(init)
-        params = family.init(loc, INITIAL_SCALE)
-    check_start(model, params["loc"])
-    return params
+        check_start(model, params["loc"])
+        return params
+    if isinstance(init, str) and init != "prior":
+        raise ValueError(f"init: {init!r} is no start; give 'prior', values by latent, or a Fit")
+    points = prior_points(model, starts if init == "prior" else starts - 1, rng)
+    if init is None:
+        points.insert(0, onp.zeros(model.dim))
+    elif not isinstance(init, str):
+        points.insert(0, model.unconstrain(init))
+    if starts > 1:
+        best = best_start(model, points, INITIAL_SCALE, rng=rng, engine=engine)
+        return family.init_from(best)
+    check_start(model, points[0])
+    return family.init(points[0], INITIAL_SCALE)
 
 
 def _settings(

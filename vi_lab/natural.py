@@ -62,7 +62,7 @@ class Diagonal:
     """Locations in units of sigma; log sigma; whatever else there is, as it is."""
 
     def zero(self, params: Params) -> Tree:
-        return tree_map(onp.zeros_like, params)
+        return tree_map(lambda x: onp.zeros(onp.shape(x)), params)
 
     def tangent(self, params: Params, gradient: Params, reference: Reference) -> Tree:
         sigma = np.exp(params["log_scale"])
@@ -83,7 +83,7 @@ class Referred:
     """Locations in units of a reference Gaussian's scale R; log sigma."""
 
     def zero(self, params: Params) -> Tree:
-        return tree_map(onp.zeros_like, params)
+        return tree_map(lambda x: onp.zeros(onp.shape(x)), params)
 
     def tangent(self, params: Params, gradient: Params, reference: Reference) -> Tree:
         return {
@@ -111,7 +111,8 @@ class Triangular:
     """
 
     def zero(self, params: Params) -> Tree:
-        return {"loc": onp.zeros_like(params["loc"]), "scale": onp.zeros_like(params["lower"])}
+        dim = onp.shape(params["loc"])[0]
+        return {"loc": onp.zeros(dim), "scale": onp.zeros((dim, dim))}
 
     def tangent(self, params: Params, gradient: Params, reference: Reference) -> Tree:
         sigma, scale = _sigma_and_scale(params)

@@ -1,0 +1,97 @@
+"""Several starts: the best basin wins, on both engines, and each option does something."""
+
+import numpy as onp
+import pytest
+
+import vi_lab as vl
+import vi_lab.numpy as np
+from vi_lab import engine as engines
+from vi_lab import zoo
+from vi_lab.starts import best_start, prior_points
+
+
+def two_modes(z):
+    """Weights 0.02 near z = 0 and 0.98 at z = 5: a start at 0 sees the small mode only."""
+    small = onp.log(0.02) - 0.5 * np.sum((z / 0.3) ** 2, axis=-1)
+    large = onp.log(0.98) - 0.5 * np.sum(((z - 5.0) / 0.3) ** 2, axis=-1)
+    return np.logaddexp(small, large)
+
+
+def test_one_start_stays_in_its_basin_and_the_best_of_many_wins():
+    target = vl.Target(two_modes, 1)
+    alone = vl.advi(target, seed=1, engine="jax", progress=False)
+    assert abs(alone.unconstrained_mean["z"][0]) < 0.1
+    best = vl.advi(target, starts=16, seed=1, engine="jax", progress=False)
+    assert abs(best.unconstrained_mean["z"][0] - 5.0) < 0.1
+    assert best.elbo().value > alone.elbo().value + 3.0  # log(0.98 / 0.02) = 3.9
+
+
+def test_the_best_start_is_the_same_on_both_engines():
+    points = [onp.array([z]) for z in (0.0, 4.0)]
+    target = vl.Target(two_modes, 1)
+    found = [
+        best_start(target, points, 0.1, rng=onp.random.default_rng(1), engine=engines.get(name))
+        for name in ("autograd", "jax")
+    ]
+    onp.testing.assert_allclose(found[0]["loc"], found[1]["loc"], rtol=1e-10)
+    assert abs(found[0]["loc"][0] - 5.0) < 0.3
+
+
+def test_prior_points_are_draws_from_the_prior():
+    """The notebook's mu has prior N(0, 1): mean and sd of 2,000 draws within 4 errors."""
+    model = zoo.notebook_gaussian().model()
+    z = onp.stack(prior_points(model, 2_000, onp.random.default_rng(1)))
+    assert abs(z[:, 0].mean()) < 4.0 / 2_000**0.5
+    assert abs(z[:, 0].std() - 1.0) < 4.0 / 4_000**0.5
+    # where no prior can be drawn from: N(0, 2^2)
+    wide = onp.stack(prior_points(vl.Target(two_modes, 1), 2_000, onp.random.default_rng(1)))
+    assert abs(wide.std() - 2.0) < 2.0 * 4.0 / 4_000**0.5
+
+
+def test_init_prior_starts_elsewhere():
+    model = zoo.notebook_gaussian().model()
+    seen = {}
+
+    def first(name):
+        def callback(done, params, losses):
+            seen.setdefault(name, losses[0])
+            return True
+
+        return callback
+
+    with pytest.warns(vl.ConvergenceWarning):
+        vl.advi(model, seed=1, progress=False, callback=first("zero"))
+    with pytest.warns(vl.ConvergenceWarning):
+        vl.advi(model, init="prior", seed=1, progress=False, callback=first("prior"))
+    assert abs(seen["zero"] - seen["prior"]) > 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"starts": 0}, "starts: "),
+        ({"init": "posterior"}, r"init: 'posterior' is no start; give 'prior'"),
+    ],
+)
+def test_bad_starts_are_refused(options, match):
+    with pytest.raises(ValueError, match=match):
+        vl.advi(zoo.notebook_gaussian().model(), progress=False, **options)
+
+
+def test_an_earlier_fit_is_one_start_of_the_right_size():
+    model = zoo.correlated_gaussian().model()
+    fit = vl.advi(model, "full_rank", seed=1, progress=False)
+    with pytest.raises(ValueError, match="starts: an earlier fit is one start"):
+        vl.advi(model, "full_rank", init=fit, starts=2, progress=False)
+    with pytest.raises(ValueError, match=r"init: is a fit on R\^2, but the model lives on R\^1"):
+        vl.advi(vl.Target(two_modes, 1), "full_rank", init=fit, progress=False)
+    again = vl.advi(model, "full_rank", init=fit, seed=2, progress=False)
+    assert again.losses[0] < 1e-10  # q was the target already
+
+
+def test_starts_that_all_overflow_say_so():
+    def nowhere(z):
+        return np.sum(z, axis=-1) * onp.nan
+
+    with pytest.raises(ValueError, match="starts: the ELBO is not finite after 400 steps"):
+        vl.advi(vl.Target(nowhere, 1), starts=3, engine="jax", progress=False)
