@@ -8,8 +8,6 @@ to a z and 0.5% to an sd ratio (2% for the heavy tail of eight schools' tau).
 `irt_2pl`, with 144 dimensions, takes a minute: `python -m benchmarks.posteriors` has it.
 """
 
-import warnings
-
 import pytest
 
 import vi_lab as vl
@@ -18,11 +16,10 @@ from vi_lab import zoo
 
 pytestmark = pytest.mark.slow
 
-MAKERS = [make for make in zoo.ALL if make().baseline and make is not zoo.irt_2pl]
+LEFT_OUT = (zoo.irt_2pl,)
+MAKERS = [make for make in zoo.ALL if make().baseline and make not in LEFT_OUT]
 CASES = [(make, family) for make in MAKERS for family in make().baseline]
 IDS = [f"{make.__name__}-{family}" for make, family in CASES]
-
-UNCONVERGED = {}
 
 
 @pytest.mark.parametrize(("make", "family"), CASES, ids=IDS)
@@ -30,7 +27,7 @@ def test_the_default_fit_reaches_what_its_family_can(make, family):
     pytest.importorskip("jax")
     outcome = default_fit(make(), family)
     assert outcome.reached, outcome.cells()
-    assert outcome.fit.convergence.converged is ((make, family) not in UNCONVERGED)
+    assert outcome.fit.convergence.converged, outcome.fit.convergence
 
 
 STARVED = [
@@ -43,7 +40,11 @@ STARVED = [
 ]
 
 
-@pytest.mark.parametrize(("make", "family", "steps"), STARVED)
+@pytest.mark.parametrize(
+    ("make", "family", "steps"),
+    STARVED,
+    ids=[f"{make.__name__}-{family}" for make, family, _ in STARVED],
+)
 def test_a_starved_fit_says_so_and_is_right(make, family, steps):
     """The ELBO that it lacks is more than the tolerance, by four standard errors."""
     pytest.importorskip("jax")
@@ -51,10 +52,7 @@ def test_a_starved_fit_says_so_and_is_right(make, family, steps):
     with pytest.warns(vl.ConvergenceWarning, match="NOT CONVERGED: the steps ran out"):
         starved = vl.advi(model, family, steps=steps, seed=0, engine="jax", progress=False)
     assert not starved.convergence.converged
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", vl.ConvergenceWarning)  # eight schools, see above
-        long = vl.advi(model, family, seed=0, engine="jax", progress=False)
+    long = vl.advi(model, family, seed=0, engine="jax", progress=False)
     best, reached = (fit.elbo(50_000, seed=1) for fit in (long, starved))
     gap, error = best.value - reached.value, best.mcse + reached.mcse
-    print(make.__name__, family, gap, error, starved.convergence)
     assert gap > starved.convergence.tolerance + 4.0 * error

@@ -24,7 +24,7 @@ from vi_lab.natural import Diagonal
 from vi_lab.objectives import StickingTheLanding
 from vi_lab.trees import tree_map
 from vi_lab.unit_steps import UnitSteps
-from vi_lab.windows import elbo_of_points, judge
+from vi_lab.windows import judge
 
 TRIAL_STEPS = 400
 TRIAL_STEP_SIZE = 0.1
@@ -75,21 +75,20 @@ def best_start(
     at = tree_map(lambda *leaves: onp.stack(leaves), *[family.init(z, scale) for z in points])
     left = TRIAL_STEPS
     walk = engine.compile(walk_from, static=(0,))
-    evaluate = engine.compile(elbo_of_points, static=(0, 1))
     while left:
         n = min(left, len(noise))
         at = walk(descent, at, noise.take(n), n, TRIAL_STEP_SIZE, referee.data)
         left -= n
     with onp.errstate(all="ignore"):
-        elbos = evaluate(model.structure, family, at, referee.eps, referee.rows, referee.data)
-        found = elbos.mean(axis=0)
+        ended = [{name: value[i] for name, value in at.items()} for i in range(len(points))]
+        found = referee.elbos(ended).mean(axis=0)
     if not onp.isfinite(found).any():
         raise ValueError(
             f"starts: the ELBO is not finite after {TRIAL_STEPS} steps from any of the "
             f"{len(points)} starting points; give one with init="
         )
     best = int(onp.nanargmax(onp.where(onp.isfinite(found), found, onp.nan)))
-    return {name: value[best] for name, value in at.items()}
+    return ended[best]
 
 
 def walk_from(

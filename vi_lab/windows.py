@@ -107,9 +107,7 @@ class Judge:
             previous,
             _mean([mean, previous]),
         ]
-        evaluate = self.engine.compile(elbo_of_points, static=(0, 1))
-        stacked = tree_map(lambda *values: onp.stack(values), *points)
-        elbos = evaluate(self.structure, self.family, stacked, self.eps, self.rows, self.data)
+        elbos = self.elbos(points)
         top, first, second, previous_elbo, middle = elbos[:, [0, 1, 2, 15, 16]].mean(axis=0)
         by_two, by_four, by_eight = (
             abs(top - elbos[:, part].mean()) / (m - 1)
@@ -127,6 +125,14 @@ class Judge:
             bias = max(0.0, distance - noise - before.noise)
         return Window(mean, float(top), noise, float(bias), noise < tolerance or not travels)
 
+    def elbos(self, points: list[Params]) -> onp.ndarray:
+        """log p~(z) + H[q] by draw and point, (M, P)."""
+        z = onp.stack([self.family.transform(point, self.eps) for point in points], axis=1)
+        entropies = onp.array([float(self.family.entropy(point)) for point in points])
+        evaluate = self.engine.compile(log_densities, static=(0,))
+        values: onp.ndarray = evaluate(self.structure, z, self.rows, self.data)
+        return values + entropies
+
 
 def judge(model: Any, family: LocationScaleGaussian, engine: Engine, seed: int) -> Judge:
     """A judge whose draws, and batches of rows if the model has some, come from ``seed``."""
@@ -139,27 +145,17 @@ def judge(model: Any, family: LocationScaleGaussian, engine: Engine, seed: int) 
     return Judge(model.structure, family, engine, eps, rows, data)
 
 
-def elbo_of_points(
-    structure: Any,
-    family: LocationScaleGaussian,
-    points: Params,
-    eps: Array,
-    rows: dict[str, Array],
-    data: dict[str, Array],
+def log_densities(
+    structure: Any, z: Array, rows: dict[str, Array], data: dict[str, Array]
 ) -> Array:
-    """log p~(z) + H[q] of shape (M, P), for P stacked ``points`` and base draws (M, D)."""
+    """log p~(z) of shape (M, P), for ``z`` (M, P, D); each m has its own batch of ``rows``."""
 
     def at_draw(state: Tree, inputs: Tree) -> tuple[Tree, Array]:
-        eps, rows = inputs
+        z, rows = inputs
+        return state, current().vmap(lambda z: structure.log_density(z, {**data, **rows}))(z)
 
-        def at_point(point: Params) -> Array:
-            z = family.transform(point, eps)
-            return structure.log_density(z, {**data, **rows}) + family.entropy(point)
-
-        return state, current().vmap(at_point)(points)
-
-    elbos: Array = current().scan(at_draw, onp.zeros(()), (eps, rows))[1]
-    return elbos
+    values: Array = current().scan(at_draw, onp.zeros(()), (z, rows))[1]
+    return values
 
 
 def _mean(points: list[Params]) -> Params:
