@@ -91,7 +91,8 @@ def advi(
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss
     callback : called between blocks of steps with the steps done, the parameters and the
-        losses so far; a true result stops the fit
+        losses so far (of the warm-up, while it lasts, whose q is of full rank); a true
+        result stops the fit
     checkpoint : a file (.npz) to write the state of the fit to, about once a second and when
         it ends, and to go on from if it is there: an interrupted and resumed fit is, to the
         bit, the one that was not interrupted

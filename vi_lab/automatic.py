@@ -11,9 +11,13 @@ r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of i
 * Mean field beyond, other families, or an estimator by the user's choice: the descent
   in the coordinates of q itself.
 
-The tolerance is 1% of a standard deviation: the gap that remains when each of the D
+The tolerance is 1% of a standard deviation: the gap that remains when each of ten
 locations is off by 0.01 of its standard deviation, and each logarithm of a standard
-deviation by 0.007: :math:`D \cdot 0.01^2` nats.
+deviation by 0.007, which is :math:`10 \cdot 0.01^2` nats (or D in place of 10, if D is
+smaller). Ten, because a gap is a sum over directions and may sit in one of them: 90
+times 0.01^2 nats, all in the flattest direction of 90, are an error of a tenth of a
+standard deviation there. With minibatches it is 3%, of D directions: noise is spread evenly there, and the
+rows that have to be read grow with the inverse square.
 """
 
 from __future__ import annotations
@@ -40,7 +44,8 @@ from vi_lab.unit_steps import UnitSteps
 from vi_lab.windows import judge
 
 MOST_STEPS = 100_000
-PRECISION = 0.01  # of a standard deviation, in each direction
+PRECISION = 0.01  # of a standard deviation, in each of MOST_DIMS directions
+MOST_DIMS = 10
 COARSE_PRECISION = 0.03  # with minibatches
 ROUGHNESS = 10.0  # how many times less precise the warm-up may be
 LARGEST_STEP = 0.1
@@ -117,8 +122,10 @@ class Search:
         self.model, self.family, self.estimator = model, family, estimator
         self.base_draws, self.draws, self.rng, self.engine = base_draws, draws, rng, engine
         self.source = None if model.minibatch is None else model.minibatches(rng)
-        self.precision = PRECISION if self.source is None else COARSE_PRECISION
-        self.tolerance = model.dim * self.precision**2
+        if self.source is None:
+            self.tolerance = min(model.dim, MOST_DIMS) * PRECISION**2
+        else:
+            self.tolerance = model.dim * COARSE_PRECISION**2
         self.judge_seed = int(rng.integers(2**63))
         self.warm: Progress | None = None
         self.main: Progress | None = None
@@ -142,11 +149,13 @@ class Search:
         if self.main is None:
             start = best_mean_field(self.reference) if self.reference else params
             self.main = Progress(start, self.first_step_size(self.family, self.draws))
+        before = 0 if self.warm is None else self.warm.done
+        pacemaker.steps_before = before
         estimator = None if self.reference else self.estimator or StickingTheLanding()
         self.descender(self.family, estimator, self.tolerance).run(
             self.main,
             self.noise(self.family, self.draws),
-            steps=steps - (0 if self.warm is None else self.warm.done),
+            steps=steps - before,
             pacemaker=pacemaker,
             keep=keep,
         )

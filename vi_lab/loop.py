@@ -220,6 +220,7 @@ class Pacemaker:
         self._bar, self._callback = bar, callback
         self.length = FIRST_BLOCK
         self.stopped = False
+        self.steps_before = 0  # of an earlier descent of the same fit
 
     @contextmanager
     def block(self, length: int) -> Iterator[None]:
@@ -234,7 +235,9 @@ class Pacemaker:
         """Show the running loss; ask the callback whether to stop."""
         self._bar.set_postfix(loss=f"{onp.concatenate(losses[-10:])[-1_000:].mean():.6g}")
         if self._callback is not None:
-            self.stopped = bool(self._callback(done, params, onp.concatenate(losses)))
+            self.stopped = bool(
+                self._callback(self.steps_before + done, params, onp.concatenate(losses))
+            )
 
 
 def check_start(model: Any, z: onp.ndarray) -> None:

@@ -7,16 +7,16 @@ coordinates in which the Fisher information of q is the identity, up to a consta
 factor for the scale, and a plain step in them is a step along the natural gradient
 (Amari 1998):
 
-==================  ======================================  ===========================
-coordinates         tangent of the gradient                 the step d leads to
-==================  ======================================  ===========================
-`Diagonal`          loc: :math:`\sigma \nabla_\mu`,         :math:`\mu + \sigma d_\mu`,
-                    log_scale: :math:`\tfrac12\nabla_\omega` :math:`\omega + d_\omega`
-`Triangular`        loc: :math:`L^\top \nabla_\mu`,         :math:`\mu + L d_\mu`,
-                    scale: :math:`\Phi(L^\top \nabla_L)`    :math:`L\,\exp_\triangle(d_L)`
-`Referred`          loc: :math:`R^\top \nabla_\mu`,         :math:`\mu + R d_\mu`,
-                    log_scale: :math:`\tfrac12\nabla_\omega` :math:`\omega + d_\omega`
-==================  ======================================  ===========================
+==================  ========================================  ===========================
+coordinates         tangent of the gradient                   the step d leads to
+==================  ========================================  ===========================
+`Diagonal`          loc: :math:`\sigma \nabla_\mu`,           :math:`\mu + \sigma d_\mu`,
+                    log_scale: :math:`\tfrac12\nabla_\omega`  :math:`\omega + d_\omega`
+`Triangular`        loc: :math:`L^\top \nabla_\mu`,           :math:`\mu + L d_\mu`,
+                    scale: :math:`\Phi(L^\top \nabla_L)`      :math:`L\,\exp_\triangle(d_L)`
+`Referred`          loc: :math:`R^\top \nabla_\mu`,           :math:`\mu + R d_\mu`,
+                    log_scale: :math:`\tfrac12\nabla_\omega`  :math:`\omega + d_\omega`
+==================  ========================================  ===========================
 
 Phi takes the lower triangle and halves its diagonal; :math:`\exp_\triangle` takes a
 lower triangle D to itself off the diagonal and to exp(D_ii) on it, so that the
@@ -24,8 +24,9 @@ diagonal of L stays positive. `Referred` measures the locations of a mean-field 
 the scale R of a correlated Gaussian near the posterior: where a narrow ridge makes
 sigma a poor unit, R is a good one.
 
-With `Triangular` the whole descent is invariant: an affine change of the
-posterior's coordinates changes no step. Conditioning is no issue.
+With `Triangular` the descent is invariant: if the posterior's coordinates are changed by
+:math:`z \to A z + b` with A lower triangular (other units, a regression of each on those
+before it), the same draws give the same steps. How narrow its ridges are is no issue.
 """
 
 from __future__ import annotations

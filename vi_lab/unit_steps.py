@@ -66,7 +66,8 @@ class UnitSteps:
         def cut(u: Array, v: Array) -> Array:
             longest = MOST_UNITS / step_size * (1.0 + np.sqrt(v / v_mass_before))
             if self.shared:
-                return u * np.minimum(1.0, longest / np.sqrt(self._size(u) + TINY))
+                top = np.max(np.abs(u)) + TINY  # its squares must not overflow
+                return u * np.minimum(1.0, longest / (top * np.sqrt(self._size(u / top)) + TINY))
             return np.minimum(np.maximum(u, -longest), longest)
 
         tangent = tree_map(cut, tangent, memory["v"])

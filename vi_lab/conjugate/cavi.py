@@ -65,7 +65,7 @@ def cavi(
         another fit; give that fit's ``model`` too, as they are taken about its origin)
     max_sweeps : sweeps at most
     rtol, atol : a start has converged when a sweep changes its ELBO by no more than
-        atol + rtol |ELBO|, in nats. Where sweeps gain little because they are slow, the
+        ``atol + rtol |ELBO|``, in nats. Where sweeps gain little because they are slow, the
         distance to the optimum is larger than the last change
     seed : random starts follow from it
     progress : show a progress bar

@@ -200,8 +200,8 @@ class GaussianMixture(Mixture):
     def estimates(self, params: Params) -> dict[str, onp.ndarray]:
         """One number for each: E[weights] (..., K), E[mean], and E[precision]^-1 as covariance.
 
-        ``mean`` is (..., K, *row shape), ``covariance`` (..., K, *row shape, *row shape): for
-        univariate rows (..., K), a variance.
+        ``mean`` is ``(..., K, *row shape)``, and ``covariance`` is
+        ``(..., K, *row shape, *row shape)``: for univariate rows (..., K), a variance.
         """
         alpha, q = params["weights"]["concentration"], params["components"]
         _, inverse_scale = mean_and_inverse_scale(q)

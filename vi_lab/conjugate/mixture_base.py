@@ -70,7 +70,7 @@ class Mixture(ConjugateModel):
 
     @abstractmethod
     def means(self, params: Params) -> onp.ndarray:
-        """E_q of the means of the components, (..., K, *row shape)."""
+        """E_q of the means of the components, ``(..., K, *row shape)``."""
 
     # ------------------------------------------------------------------------ rows
     def check(self, rows: Any) -> onp.ndarray:

@@ -154,7 +154,7 @@ class ConjugateModel(ABC):
     def sample(
         self, params: Params, num_draws: int, rng: onp.random.Generator
     ) -> dict[str, onp.ndarray]:
-        """Draws of the global latents from q: name -> (num_draws, *shape).
+        """Draws of the global latents from q: name -> ``(num_draws, *shape)``.
 
         ``params`` without leading axes; in the units of the data.
         """
@@ -167,7 +167,7 @@ class ConjugateModel(ABC):
         rng: onp.random.Generator,
         covariates: Array | None = None,
     ) -> onp.ndarray:
-        """A new observation from each of ``num_draws`` draws of q: (num_draws, *row shape).
+        """A new observation from each of ``num_draws`` draws of q: ``(num_draws, *row shape)``.
 
         A regression takes ``covariates`` (M, P) and returns (num_draws, M); a model without
         covariates refuses them.

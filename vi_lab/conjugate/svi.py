@@ -78,7 +78,7 @@ def svi(
         Of a part of the rows it is an estimate, with the same error at each evaluation
     evaluate_every : steps between evaluations; by default a fiftieth of all
     rtol, atol, patience : the fit has converged when the last ``patience`` evaluations lie
-        within atol + rtol |ELBO| of each other, in nats
+        within ``atol + rtol |ELBO|`` of each other, in nats
     seed : the start and the order of the rows follow from it
     progress : show a progress bar
     callback : see `StepCallback`

@@ -1,0 +1,227 @@
+"""Natural coordinates: pull-backs by automatic differentiation, Fisher's matrix, invariance."""
+
+import itertools
+
+import numpy as onp
+import pytest
+
+import vi_lab as vl
+import vi_lab.numpy as np
+from vi_lab.descent import Descent, run_steps
+from vi_lab.engine import current
+from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
+from vi_lab.natural import Diagonal, Referred, Triangular, coordinates_of
+from vi_lab.objectives import StickingTheLanding
+from vi_lab.trees import tree_map
+from vi_lab.unit_steps import UnitSteps
+
+DIM = 3
+MEAN_FIELD, FULL_RANK, LOW_RANK = MeanFieldGaussian(), FullRankGaussian(), LowRankGaussian(rank=2)
+
+
+def random_params(family, dim=DIM, seed=0):
+    rng = onp.random.default_rng(seed)
+    params = family.init(rng.normal(size=dim), 1.0)
+    filled = tree_map(lambda x: rng.normal(size=x.shape), params)
+    if "lower" in filled:
+        filled["lower"] = onp.tril(filled["lower"], -1)
+    return filled
+
+
+def random_reference(dim=DIM, seed=1):
+    rng = onp.random.default_rng(seed)
+    scale = onp.tril(rng.normal(size=(dim, dim)), -1) + onp.diag(rng.uniform(0.5, 2.0, dim))
+    return {"loc": rng.normal(size=dim), "scale": scale, "whitener": onp.linalg.inv(scale)}
+
+
+CASES = [
+    (Diagonal(), MEAN_FIELD),
+    (Diagonal(), LOW_RANK),
+    (Referred(), MEAN_FIELD),
+    (Triangular(), FULL_RANK),
+]
+IDS = ["diagonal", "diagonal of low rank", "referred", "triangular"]
+
+
+def tangent_and_derivative(coordinates, family):
+    """A function for the tangent of f's gradient and d/dt f(retract(params, t direction)) at 0.
+
+    f is smooth and treats no entry of q's mean and scale like another.
+    """
+    weights = onp.random.default_rng(2).normal(size=(DIM, family.base_dim(DIM)))
+
+    def f(params):
+        eye = onp.eye(family.base_dim(DIM))
+        scale = family.scale_times(params, eye).T  # column by column
+        return np.sum(np.sin(params["loc"] * weights[:, 0])) + np.sum(np.cos(weights * scale))
+
+    def both(params, direction, reference):
+        _, gradient = current().value_and_grad(f)(params)
+        tangent = coordinates.tangent(params, gradient, reference)
+
+        def along(t):
+            step = tree_map(lambda d: t * d, direction)
+            return f(coordinates.retract(params, step, reference))
+
+        return tangent, current().value_and_grad(along)(0.0)[1]
+
+    return both
+
+
+@pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
+def test_the_tangent_is_the_pull_back_with_scales_halved(engine, coordinates, family):
+    params, reference = random_params(family), random_reference()
+    rng = onp.random.default_rng(3)
+    direction = tree_map(lambda x: rng.normal(size=x.shape), coordinates.zero(params))
+    if "scale" in direction:
+        direction["scale"] = onp.tril(direction["scale"])
+    both = tangent_and_derivative(coordinates, family)
+    tangent, derivative = engine.compile(both)(params, direction, reference)
+    weight = {
+        "loc": 1.0,
+        "log_scale": 2.0,
+        "factors": 1.0,
+        "scale": onp.ones((DIM, DIM)) + onp.eye(DIM),
+    }
+    pairing = sum(onp.sum(weight[name] * tangent[name] * direction[name]) for name in tangent)
+    onp.testing.assert_allclose(pairing, derivative, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
+def test_zero_has_the_shapes_of_tangents_and_leads_nowhere(coordinates, family):
+    params, reference = random_params(family), random_reference()
+    zero = coordinates.zero(params)
+    tangent = coordinates.tangent(params, params, reference)
+    assert {n: onp.shape(v) for n, v in zero.items()} == {
+        n: onp.shape(v) for n, v in tangent.items()
+    }
+    assert all((value == 0.0).all() for value in zero.values())
+    stayed = coordinates.retract(params, zero, reference)
+    assert stayed.keys() == params.keys()
+    for name in params:
+        onp.testing.assert_allclose(stayed[name], params[name], rtol=1e-14, atol=1e-14)
+
+
+def test_a_step_in_the_triangle_multiplies_the_scale_from_the_right():
+    params = random_params(FULL_RANK)
+    rng = onp.random.default_rng(4)
+    below = onp.tril(rng.normal(size=(DIM, DIM)), -1)
+    on, loc = rng.normal(size=DIM), rng.normal(size=DIM)
+    moved = Triangular().retract(params, {"loc": loc, "scale": below + onp.diag(on)}, {})
+    scale = FULL_RANK.scale_tril(params)
+    onp.testing.assert_allclose(
+        FULL_RANK.scale_tril(moved), scale @ (below + onp.diag(onp.exp(on))), atol=1e-13
+    )
+    onp.testing.assert_allclose(moved["loc"], params["loc"] + scale @ loc, rtol=1e-13)
+    assert (moved["lower"] == onp.tril(moved["lower"], -1)).all()
+
+
+def test_referred_to_itself_a_mean_field_q_is_measured_as_by_diagonal():
+    params = random_params(MEAN_FIELD)
+    step = random_params(MEAN_FIELD, seed=5)
+    reference = {"scale": onp.diag(onp.exp(params["log_scale"]))}
+    for one, other in (
+        (Referred().tangent(params, step, reference), Diagonal().tangent(params, step, {})),
+        (Referred().retract(params, step, reference), Diagonal().retract(params, step, {})),
+    ):
+        for name in one:
+            onp.testing.assert_allclose(one[name], other[name], rtol=1e-13)
+
+
+def test_each_family_has_its_coordinates():
+    assert coordinates_of(FULL_RANK) == Triangular()
+    assert coordinates_of(MEAN_FIELD) == coordinates_of(LOW_RANK) == Diagonal()
+
+
+# ----------------------------------------------------------------- the natural gradient
+@pytest.mark.parametrize("family", [MEAN_FIELD, FULL_RANK], ids=["mean_field", "full_rank"])
+def test_a_plain_step_is_a_step_along_the_natural_gradient(engine, family):
+    """Fisher's matrix is E[score score'], a quartic: 5 x 5 Gauss-Hermite nodes are exact."""
+    params, coordinates = random_params(family, dim=2), coordinates_of(family)
+    gradient = random_params(family, dim=2, seed=6)
+    nodes, weights = onp.polynomial.hermite_e.hermegauss(5)
+    grid = onp.array(list(itertools.product(nodes, nodes)))
+    mass = onp.array([a * b for a, b in itertools.product(weights, weights)]) / (2 * onp.pi)
+
+    def scores(params, z):
+        def score(row):
+            return current().value_and_grad(lambda p: family.log_density(p, row))(params)[1]
+
+        return current().vmap(score)(z)
+
+    def flat(params):
+        parts = [params["loc"], params["log_scale"]]
+        return onp.concatenate(
+            [*parts, params["lower"][..., [1], 0]] if "lower" in params else parts
+        )
+
+    z = family.transform(params, grid)
+    rows = engine.compile(scores)(params, z)
+    score = onp.array([flat(tree_map(lambda x: x[i], rows)) for i in range(len(z))])  # noqa: B023
+    fisher = score.T @ (mass[:, None] * score)
+    natural = onp.linalg.solve(fisher, flat(gradient))
+
+    tangent = coordinates.tangent(params, gradient, {})
+    h = 1e-5
+    ahead, behind = (
+        flat(coordinates.retract(params, tree_map(lambda u: t * u, tangent), {}))  # noqa: B023
+        for t in (h, -h)
+    )
+    # A central difference: relative error h^2, and rounding 1e-16 / h.
+    onp.testing.assert_allclose((ahead - behind) / (2 * h), natural, rtol=1e-7, atol=1e-7)
+
+
+# ------------------------------------------------------------------------- invariance
+A = {
+    "full_rank": onp.array([[2.0, 0.0, 0.0], [-30.0, 1e-3, 0.0], [0.3, 5.0, 100.0]]),
+    "mean_field": onp.diag([2.0, 1e-3, 100.0]),
+}
+B = onp.array([1.0, -5.0, 300.0])
+
+
+def density(z):
+    """A quartic, so that no step is that of a Gaussian."""
+    correlated = z[..., 0] + 2.0 * z[..., 1] - z[..., 2]
+    return -0.5 * correlated**2 - 0.25 * np.sum((z - 0.5) ** 4, axis=-1)
+
+
+@pytest.mark.parametrize("family", [MEAN_FIELD, FULL_RANK], ids=["mean_field", "full_rank"])
+def test_a_descent_of_transformed_coordinates_is_the_descent_transformed(engine, family):
+    """z -> A z + b: any lower triangle for full rank, any diagonal for mean field.
+
+    They agree to rounding, 1e-16 times the condition of A, some 1e5, and times the size
+    of what cancels: the losses are in the thousands at first.
+    """
+    full = family == FULL_RANK
+    matrix = A["full_rank"] if full else A["mean_field"]
+    inverse = onp.linalg.inv(matrix)
+    log_det = onp.log(onp.diag(matrix)).sum()
+    plain = vl.Target(density, dim=DIM)
+    transformed = vl.Target(lambda z: density(np.dot(z - B, inverse.T)) - log_det, dim=DIM)
+
+    start = random_params(family)
+    scale = matrix @ onp.asarray(family.scale_tril(start))
+    moved = {"loc": matrix @ start["loc"] + B, "log_scale": onp.log(onp.diag(scale))}
+    if full:
+        moved["lower"] = onp.tril(scale / onp.diag(scale)[:, None], -1)
+
+    eps = onp.random.default_rng(7).standard_normal((60, 1, DIM))
+
+    def descend(target, params):
+        coordinates = coordinates_of(family)
+        steps = UnitSteps(beta2=0.99, shared=full)
+        descent = Descent(target, family, StickingTheLanding(), coordinates, steps)
+        memory = steps.init(coordinates.zero(params))
+        state = (params, memory, tree_map(onp.zeros_like, params))
+        run = engine.compile(run_steps, static=(0,))
+        (params, _, _), losses = run(descent, state, (eps, {}), len(eps), 0.1, {}, {})
+        return params, losses
+
+    here, losses = descend(plain, start)
+    there, losses_there = descend(transformed, moved)
+    onp.testing.assert_allclose(losses_there, losses, rtol=1e-8, atol=1e-9)
+    onp.testing.assert_allclose(there["loc"], matrix @ here["loc"] + B, rtol=1e-8)
+    onp.testing.assert_allclose(
+        family.scale_tril(there), matrix @ onp.asarray(family.scale_tril(here)), rtol=1e-7
+    )
+    assert onp.abs(here["loc"] - start["loc"]).max() > 0.1  # it went somewhere
