@@ -16,8 +16,8 @@ locations is off by 0.01 of its standard deviation, and each logarithm of a stan
 deviation by 0.007, which is :math:`10 \cdot 0.01^2` nats (or D in place of 10, if D is
 smaller). Ten, because a gap is a sum over directions and may sit in one of them: 90
 times 0.01^2 nats, all in the flattest direction of 90, are an error of a tenth of a
-standard deviation there. With minibatches it is 3%, of D directions: noise is spread evenly there, and the
-rows that have to be read grow with the inverse square.
+standard deviation there. With minibatches it is 3%, of D directions: their noise is
+spread evenly, and the rows that have to be read grow with the inverse square.
 """
 
 from __future__ import annotations
