@@ -11,12 +11,13 @@ import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab import engine as engines
 from vi_lab.averaging import TailAverage
-from vi_lab.deterministic import balanced_draws
+from vi_lab.base_draws import Independent
 from vi_lab.eta_search import search_eta
 from vi_lab.families import MeanFieldGaussian
 from vi_lab.loop import Problem
 from vi_lab.objectives import StickingTheLanding
 from vi_lab.optimizers import SGD, Adam, AdviSequence, WindowedAdagrad
+from vi_lab.schedules import ConstantThenDecay
 
 N, MEAN, SD = (
     100,
@@ -87,29 +88,98 @@ def elbo_of(fit):
     return exact_elbo(mean["mu"], std["mu"], mean["sd"], std["sd"])
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_default_fit_of_the_first_model(seed):
-    """Within 1% of every sd and 0.01 nats of the best q, for any seed."""
-    fit = vl.advi(MODEL, seed=seed, progress=False)
-    _, s, _, b, best = best_q()
-    onp.testing.assert_allclose(sds(fit), [s, b], rtol=0.01)
-    assert best - elbo_of(fit) < 0.01
+def lost(fit):
+    """Nats of ELBO that the fit of the first model lacks, exactly."""
+    return best_q()[4] - elbo_of(fit)
+
+
+# ----------------------------------------------------------- the fit that stops by itself
+@pytest.mark.parametrize("family", ["mean_field", "full_rank"])
+def test_default_fits_of_the_first_model(family):
+    """25 seeds: sds within 2% of the best q, and a root mean square error under 0.6%.
+
+    Over 100 seeds the root mean square error was 0.4% and the largest 1.8%. (The best
+    full-rank q has the same sds to 0.1%.)
+    """
+    pytest.importorskip("jax")
+    fits = [vl.advi(MODEL, family, seed=k, engine="jax", progress=False) for k in range(25)]
+    assert all(fit.convergence.converged for fit in fits)
+    _, s, _, b, _ = best_q()
+    errors = onp.array([sds(fit) for fit in fits]) / [s, b] - 1
+    assert onp.abs(errors).max() < 0.02
+    assert onp.sqrt(onp.mean(errors**2)) < 0.006
+
+
+def test_a_default_fit_is_as_close_as_it_says(engine):
+    fit = vl.advi(MODEL, seed=2, progress=False)
+    verdict = fit.convergence
+    assert verdict.converged
+    assert verdict.why == "settled"
+    assert verdict.gap < verdict.tolerance == pytest.approx(2e-4)
+    assert lost(fit) < verdict.tolerance
     estimate = fit.elbo(20_000, seed=1)
     assert abs(estimate.value - elbo_of(fit)) < 4 * estimate.mcse < 0.01
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_default_fits_of_the_second_model(seed):
-    fit = vl.advi(CORRELATED, seed=seed, progress=False)
-    onp.testing.assert_allclose(fit.unconstrained_std["z"] ** 2, 0.36, rtol=0.02)
+def test_default_fits_of_a_gaussian_are_exact(seed):
+    """The gradients vanish at the optimum: what is left is rounding.
+
+    Full rank sticks the landing; mean field has the posterior itself as control variate.
+    """
+    pytest.importorskip("jax")
+    fit = vl.advi(CORRELATED, seed=seed, engine="jax", progress=False)
+    onp.testing.assert_allclose(fit.unconstrained_std["z"] ** 2, 0.36, rtol=1e-6)
     assert fit.elbo(20_000, seed=1).value == pytest.approx(-0.510826, abs=0.01)
-    full = vl.advi(CORRELATED, family="full_rank", seed=seed, progress=False)
-    covariance = full.unconstrained_covariance
-    assert covariance[0, 1] / onp.sqrt(covariance[0, 0] * covariance[1, 1]) == pytest.approx(
-        RHO, abs=0.01
-    )
-    onp.testing.assert_allclose(onp.diag(covariance), 1.0, rtol=0.02)
-    assert full.elbo(20_000, seed=1).value == pytest.approx(0.0, abs=0.01)
+    full = vl.advi(CORRELATED, family="full_rank", seed=seed, engine="jax", progress=False)
+    exact = [[1.0, RHO], [RHO, 1.0]]
+    onp.testing.assert_allclose(full.unconstrained_covariance, exact, atol=1e-6)
+    assert full.elbo(20_000, seed=1).value == pytest.approx(0.0, abs=1e-10)
+
+
+def test_steps_without_an_optimizer_are_a_limit():
+    with pytest.warns(vl.ConvergenceWarning, match="NOT CONVERGED: the steps ran out"):
+        fit = vl.advi(MODEL, steps=150, seed=1, progress=False)
+    assert not fit.convergence.converged
+    assert 100 < fit.convergence.steps <= 150
+    assert fit.convergence.steps > len(fit.losses)  # the warm-up leaves no losses
+
+
+@pytest.mark.parametrize("family", ["mean_field", "full_rank"])
+def test_both_engines_give_the_same_default_fit(family):
+    """Two windows of the warm-up and the descent: what is decided there is decided alike."""
+    pytest.importorskip("jax")
+    options = {"family": family, "steps": 800, "seed": 7, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", vl.ConvergenceWarning)
+        one, other = (vl.advi(MODEL, engine=name, **options) for name in ("autograd", "jax"))
+    onp.testing.assert_allclose(one.losses, other.losses, rtol=1e-8)
+    for name in one.params:
+        onp.testing.assert_allclose(one.params[name], other.params[name], atol=1e-8)
+
+
+def test_average_is_for_a_chosen_optimizer():
+    with pytest.raises(ValueError, match=r"^average: is for an optimizer of your choice"):
+        vl.advi(MODEL, average=TailAverage(start=0), progress=False)
+
+
+# ------------------------------------------------------------------ a chosen optimiser
+def test_adam_with_a_falling_step_size_finds_the_best_q():
+    """The mean of its last 15,000 iterates; over eight seeds the errors were 0.1%, rms."""
+    pytest.importorskip("jax")
+    steps = 20_000
+    adam = Adam(ConstantThenDecay(initial=0.05, final=0.0005, hold=0, steps=steps))
+    fit = vl.advi(MODEL, steps=steps, optimizer=adam, seed=1, engine="jax", progress=False)
+    _, s, _, b, _ = best_q()
+    onp.testing.assert_allclose(sds(fit), [s, b], rtol=0.005)
+    assert lost(fit) < 1e-4
+    assert fit.convergence is None
+    assert len(fit.losses) == steps
+
+
+def test_iterates_are_averaged_over_the_last_three_quarters():
+    plain, spelt_out = short(), short(average=TailAverage(start=150 // 4))
+    assert (plain.params["loc"] == spelt_out.params["loc"]).all()
 
 
 def test_the_default_of_pymc_is_too_wide():
@@ -126,11 +196,11 @@ def test_the_default_of_pymc_is_too_wide():
         seed=1,
         progress=False,
     )
-    _, s, _, b, best = best_q()
+    _, s, _, b, _ = best_q()
     excess = sds(fit) / [s, b] - 1
     assert (excess > 0.07).all()
     assert (excess < 0.11).all()
-    assert 0.01 < best - elbo_of(fit) < 0.03
+    assert 0.01 < lost(fit) < 0.03
 
 
 def test_sticking_the_landing_removes_most_of_that_bias():
@@ -166,66 +236,18 @@ def test_the_search_takes_the_eta_that_lowers_the_loss_most():
             target,
             family.init(onp.zeros(1), 0.1),
             draws=1,
+            base_draws=Independent(),
             rng=onp.random.default_rng(seed),
             engine=engines.get(),
         )
         assert found.optimizer.eta == 1.0
 
 
-# ------------------------------------------------------------------- deterministic
-def test_deterministic_fit_of_the_first_model(engine):
-    fit = vl.advi(MODEL, method="deterministic", seed=1, progress=False)
-    _, s, _, b, best = best_q()
-    onp.testing.assert_allclose(sds(fit), [s, b], rtol=0.01)
-    assert best - elbo_of(fit) < 0.01
-    assert len(fit.losses) < 60
-
-
-def test_deterministic_fit_of_a_gaussian_is_exact(engine):
-    fit = vl.advi(CORRELATED, method="deterministic", seed=1, progress=False)
-    onp.testing.assert_allclose(fit.unconstrained_std["z"] ** 2, 0.36, rtol=1e-3)
-    onp.testing.assert_allclose(fit.unconstrained_mean["z"], 0.0, atol=1e-3)
-
-
-def test_deterministic_fit_of_a_badly_scaled_gaussian():
-    scale = onp.array([1e-3, 1.0, 1e3])
-    far = vl.Target(lambda z: -0.5 * np.sum(((z - scale) / scale) ** 2, axis=-1), dim=3)
-    fit = vl.advi(far, method="deterministic", seed=1, progress=False)
-    onp.testing.assert_allclose(fit.unconstrained_mean["z"], scale, rtol=1e-3)
-    onp.testing.assert_allclose(fit.unconstrained_std["z"], scale, rtol=1e-3)
-    assert len(fit.losses) < 40  # 31; without measuring in sds of q it takes 49
-
-
-def test_deterministic_fit_that_starts_at_its_minimum():
-    narrow = vl.Target(lambda z: -0.5 * np.sum((z / 0.1) ** 2, axis=-1), dim=1)
-    fit = vl.advi(narrow, method="deterministic", seed=1, progress=False)
-    onp.testing.assert_allclose(fit.unconstrained_std["z"], 0.1, rtol=1e-6)
-    assert fit.losses.size >= 1
-    assert "last loss" in repr(fit)
-
-
-def test_deterministic_fit_says_so_when_there_is_no_minimum():
-    flat = vl.Target(lambda z: 0.0 * np.sum(z, axis=-1), dim=2)
-    with pytest.warns(vl.ConvergenceWarning, match="no minimum"):
-        vl.advi(flat, method="deterministic", seed=1, progress=False)
-
-
-@pytest.mark.parametrize(("num_draws", "dim"), [(30, 2), (30, 40)])
-def test_balanced_draws_have_exact_second_moments(num_draws, dim):
-    eps = balanced_draws(onp.random.default_rng(0), num_draws, dim)
-    assert eps.shape == (num_draws, dim)
-    onp.testing.assert_allclose(eps.mean(axis=0), 0.0, atol=1e-14)
-    second = eps.T @ eps / num_draws
-    onp.testing.assert_allclose(onp.diag(second), 1.0, rtol=1e-12)
-    if dim < num_draws // 2:
-        onp.testing.assert_allclose(second, onp.eye(dim), atol=1e-12)
-    with pytest.raises(ValueError, match="even"):
-        balanced_draws(onp.random.default_rng(0), 7, 2)
-
-
 # --------------------------------------------------------- seeds, blocks, interruption
 def short(**options):
-    return vl.advi(MODEL, **{"steps": 150, "seed": 7, "progress": False, **options})
+    """150 steps of Adam, which nothing judges."""
+    defaults = {"steps": 150, "optimizer": Adam(0.02), "seed": 7, "progress": False}
+    return vl.advi(MODEL, **{**defaults, **options})
 
 
 def test_same_seed_same_bits_and_other_seed_other_numbers(engine):
@@ -238,7 +260,7 @@ def test_same_seed_same_bits_and_other_seed_other_numbers(engine):
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
 def test_both_engines_give_the_same_fit(family):
     pytest.importorskip("jax")
-    options = {"family": family, "steps": 500, "draws": 2}
+    options = {"family": family, "steps": 300, "draws": 2}
     one, other = (short(engine=name, **options) for name in ("autograd", "jax"))
     onp.testing.assert_allclose(one.losses, other.losses, rtol=1e-8)
     for name in one.params:
@@ -333,7 +355,7 @@ def test_progress_goes_to_standard_error(capsys):
 )
 def test_bad_arguments(options, match):
     with pytest.raises(ValueError, match=match):
-        short(**options)
+        short(**{"optimizer": None, **options})
 
 
 def test_start_where_the_density_is_not_finite_names_the_term():

@@ -122,7 +122,7 @@ def test_data_are_copied():
 def test_target(engine):
     target = vl.Target(lambda z: -0.5 * np.sum(z**2, axis=-1), dim=3, name="theta")
     assert target.latents == ("theta",)
-    fit = vl.advi(target, steps=50, seed=0, progress=False)
+    fit = vl.advi(target, "full_rank", seed=0, progress=False)
     assert fit.sample(4, seed=1)["theta"].shape == (4, 3)
     with pytest.raises(ValueError, match="dim"):
         vl.Target(lambda z: z, dim=0)

@@ -7,7 +7,8 @@ r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of i
   since conditioning does not matter to it, and then the mean-field descent with
   that Gaussian as control variate (`vi_lab.control`) and as unit of length
   (`vi_lab.natural.Referred`). For a Gaussian posterior the first makes the gradient
-  exact, the second the problem perfectly conditioned.
+  exact, the second the problem perfectly conditioned. Where that Gaussian turns out to
+  be no help, a descent without it takes over.
 * Mean field beyond, other families, or an estimator by the user's choice: the descent
   in the coordinates of q itself.
 
@@ -49,6 +50,8 @@ MOST_DIMS = 10
 COARSE_PRECISION = 0.03  # with minibatches
 ROUGHNESS = 10.0  # how many times less precise the warm-up may be
 LARGEST_STEP = 0.1
+TRIAL_STEPS = 2_800  # three windows
+HOPEFUL = 10.0  # times the tolerance: a descent so close after its trial goes on unrivalled
 REFERENCE_DIM = 200  # beyond, D x D matrices cost more than they save
 DIMS_PER_DRAW = 8  # of a full-rank step, whose draws share its D^3 operations
 
@@ -129,6 +132,8 @@ class Search:
         self.judge_seed = int(rng.integers(2**63))
         self.warm: Progress | None = None
         self.main: Progress | None = None
+        self.rival: Progress | None = None  # of the descent that has the reference
+        self.rival_wins: bool | None = None
         self.reference: Reference = {}
 
     def run(self, params: Params, steps: int, pacemaker: Pacemaker, checkpoint: Checkpoint) -> None:
@@ -149,13 +154,49 @@ class Search:
         if self.main is None:
             start = best_mean_field(self.reference) if self.reference else params
             self.main = Progress(start, self.first_step_size(self.family, self.draws))
-        before = 0 if self.warm is None else self.warm.done
-        pacemaker.steps_before = before
-        estimator = None if self.reference else self.estimator or StickingTheLanding()
+        if self.reference and self.rival_wins is None:
+            self.trial(self.main, steps, pacemaker, keep)
+            if pacemaker.stopped:
+                return
+        leader = self.leader or self.main
+        refer = bool(self.reference) and not self.rival_wins
+        self.descend(leader, refer, steps, pacemaker, keep)
+
+    def trial(
+        self, main: Progress, steps: int, pacemaker: Pacemaker, keep: Callable[[], None]
+    ) -> None:
+        """Does the reference help? If it is not soon clear, try without, and compare.
+
+        Where a posterior is far from any Gaussian (a funnel) the best mean-field q lies far from
+        the best full-rank one, and what was to take noise out brings some in.
+        """
+        self.descend(main, True, steps, pacemaker, keep, limit=TRIAL_STEPS)
+        if not (pacemaker.stopped or main.gap < HOPEFUL * self.tolerance):
+            if self.rival is None:
+                self.rival = Progress(main.params, LARGEST_STEP)
+            self.descend(self.rival, False, steps, pacemaker, keep, limit=TRIAL_STEPS)
+        if not pacemaker.stopped:
+            self.rival_wins = self.rival is not None and self.rival.elbo > main.elbo
+
+    def descend(
+        self,
+        at: Progress,
+        refer: bool,
+        steps: int,
+        pacemaker: Pacemaker,
+        keep: Callable[[], None],
+        *,
+        limit: int | None = None,
+    ) -> None:
+        """Carry ``at`` on, with the reference or without, to ``limit`` or ``steps`` in all."""
+        others = self.steps - at.done
+        pacemaker.steps_before = others
+        left = steps - others
+        estimator = None if refer else self.estimator or StickingTheLanding()
         self.descender(self.family, estimator, self.tolerance).run(
-            self.main,
+            at,
             self.noise(self.family, self.draws),
-            steps=steps - before,
+            steps=left if limit is None else min(left, limit),
             pacemaker=pacemaker,
             keep=keep,
         )
@@ -208,7 +249,7 @@ class Search:
                 structure=self.model.structure,
                 family=family,
                 estimator=estimator,
-                coordinates=Triangular() if full else Referred() if self.reference else Diagonal(),
+                coordinates=Triangular() if full else Diagonal() if estimator else Referred(),
                 steps=FULL_RANK_STEPS if full else OTHER_STEPS,
             ),
             model=self.model,
@@ -225,29 +266,41 @@ class Search:
         return Noise(self.rng, self.base_draws, self.source, draws, dim)
 
     @property
+    def steps(self) -> int:
+        """Steps taken, in all."""
+        return sum(at.done for at in (self.warm, self.main, self.rival) if at is not None)
+
+    @property
+    def leader(self) -> Progress | None:
+        """The descent that goes on."""
+        return self.rival if self.rival_wins else self.main
+
+    @property
     def params(self) -> Params | None:
         """The best q so far; None if there was no time for anything."""
-        if self.main is not None:
-            return self.main.params
+        if self.leader is not None:
+            return self.leader.params
         return None if self.warm is None else best_mean_field(reference_from(self.warm.params))
 
     @property
     def losses(self) -> onp.ndarray:
-        """Of the descent proper, one a step."""
-        return onp.concatenate([onp.empty(0), *(self.main.losses if self.main else [])])
+        """Of the descent that led, one a step."""
+        leader = self.leader
+        return onp.concatenate([onp.empty(0), *(leader.losses if leader else [])])
 
     def convergence(self, ended: str) -> Convergence:
         """The verdict; ``ended`` says what ended the fit if it did not converge."""
         warm = 0 if self.warm is None else self.warm.done
-        main = 0 if self.main is None else self.main.done
-        converged = self.main is not None and self.main.converged
+        leader = self.leader
+        converged = leader is not None and leader.converged
         return Convergence(
             converged=converged,
             why="settled" if converged else ended,
-            gap=onp.inf if self.main is None else self.main.gap,
+            gap=onp.inf if leader is None else leader.gap,
             tolerance=self.tolerance,
-            steps=warm + main,
-            gradients=warm * default_draws(FullRankGaussian(), self.model.dim) + main * self.draws,
+            steps=self.steps,
+            gradients=warm * default_draws(FullRankGaussian(), self.model.dim)
+            + (self.steps - warm) * self.draws,
         )
 
     def snapshot(self) -> Snapshot:
@@ -257,6 +310,8 @@ class Search:
             "source": {} if self.source is None else self.source.state(),
             "warm": {} if self.warm is None else self.warm.snapshot(),
             "main": {} if self.main is None else self.main.snapshot(),
+            "rival": {} if self.rival is None else self.rival.snapshot(),
+            **({} if self.rival_wins is None else {"rival_wins": self.rival_wins}),
             "reference": self.reference,
         }
 
@@ -269,6 +324,10 @@ class Search:
             self.warm = Progress.restore(saved["warm"])
         if "main" in saved:
             self.main = Progress.restore(saved["main"])
+        if "rival" in saved:
+            self.rival = Progress.restore(saved["rival"])
+        if "rival_wins" in saved:
+            self.rival_wins = bool(saved["rival_wins"])
         self.reference = saved.get("reference", {})
 
 

@@ -138,6 +138,11 @@ class Progress:
             return onp.inf
         return self.window.gap
 
+    @property
+    def elbo(self) -> float:
+        """Of the last window, on the judge's draws; minus infinity before there is one."""
+        return -onp.inf if self.window is None else self.window.elbo
+
     def snapshot(self) -> Snapshot:
         """All of it as a tree."""
         window = {} if self.window is None else vars(self.window)
