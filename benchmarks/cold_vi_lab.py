@@ -1,6 +1,7 @@
-"""A cold process with vi_lab: import, model, 50,000 steps, printed summary.
+"""A cold process with vi_lab: import, model, fit, printed summary.
 
-`python -m benchmarks.cold_vi_lab DATA.npy`, timed from outside (row c).
+`python -m benchmarks.cold_vi_lab DATA.npy [STEPS]`, timed from outside: so many steps of
+Adam (row c), or the fit that stops by itself (row m).
 """
 
 import sys
@@ -10,6 +11,8 @@ import numpy as np
 
 import vi_lab as vl
 from vi_lab import HalfNormal, Normal
+from vi_lab.optimizers import Adam
+from vi_lab.schedules import ConstantThenDecay
 
 
 def gaussian(m: Any, x: Any) -> None:
@@ -19,6 +22,11 @@ def gaussian(m: Any, x: Any) -> None:
     m.observe("x", Normal(mu, sd), x)
 
 
-model = vl.Model(gaussian, x=np.load(sys.argv[1]))
-fit = vl.advi(model, steps=50_000, seed=1, progress=False)
+data, *steps = sys.argv[1:]
+model = vl.Model(gaussian, x=np.load(data))
+options: dict[str, Any] = {}
+if steps:
+    options["steps"] = count = int(steps[0])
+    options["optimizer"] = Adam(ConstantThenDecay(0.05, 0.0005, hold=0, steps=count))
+fit = vl.advi(model, seed=1, progress=False, **options)
 print(fit.summary())

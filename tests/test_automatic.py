@@ -34,7 +34,12 @@ def quietly(model, *args, **options):
 @pytest.mark.parametrize("steps", [400, 800])
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
-    "target", [targets.linear_regression(), targets.gaussian(50, 1e4)], ids=lambda t: t.name
+    "target",
+    [
+        targets.linear_regression(),
+        pytest.param(targets.gaussian(50, 1e4), marks=pytest.mark.slow),
+    ],
+    ids=lambda t: t.name,
 )
 def test_a_starved_fit_says_so_and_is_right(target, family, steps):
     pytest.importorskip("jax")
@@ -57,12 +62,14 @@ def bits(fit):
     return fit.losses.tobytes(), *(fit.params[name].tobytes() for name in sorted(fit.params))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_same_seed_gives_the_same_bits(engine, family):
-    first, again, other = (quietly(NOTEBOOK.model, family, **SHORT, seed=s) for s in (7, 7, 8))
+def test_the_bits_follow_from_the_seed_alone(monkeypatch, engine):
+    """Not from the pace of the machine. The warm-up is a full-rank fit."""
+    first, again, other = (quietly(NOTEBOOK.model, **SHORT, seed=seed) for seed in (7, 7, 8))
     assert bits(first) == bits(again)
     assert first.convergence == again.convergence
     assert bits(first) != bits(other)
+    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 7)
+    assert bits(quietly(NOTEBOOK.model, **SHORT)) == bits(first)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -70,7 +77,7 @@ def test_the_same_seed_gives_the_same_bits(engine, family):
 def test_engines_agree_to_a_hundred_millionth_of_an_sd(target, family):
     pytest.importorskip("jax")
     one, other = (
-        quietly(target.model, family, steps=800, engine=name) for name in ("autograd", "jax")
+        quietly(target.model, family, steps=480, engine=name) for name in ("autograd", "jax")
     )
     sds = onp.sqrt(onp.diag(other.unconstrained_covariance))
     assert (onp.abs(one.params["loc"] - other.params["loc"]) < 1e-8 * sds).all()
@@ -79,13 +86,6 @@ def test_engines_agree_to_a_hundred_millionth_of_an_sd(target, family):
     )
     assert one.convergence.steps == other.convergence.steps
     assert one.convergence.converged == other.convergence.converged
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_pace_of_the_machine_does_not_change_the_bits(monkeypatch, engine, family):
-    whole = quietly(NOTEBOOK.model, family, **SHORT)
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 7)
-    assert bits(quietly(NOTEBOOK.model, family, **SHORT)) == bits(whole)
 
 
 # ----------------------------------------------------------------- Ctrl-C and callbacks

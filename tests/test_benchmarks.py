@@ -63,7 +63,8 @@ def test_bare_scan_does_the_work_of_advi(steps):
     from benchmarks import bare
 
     model = vl.zoo.notebook_gaussian().model()
-    fit = vl.advi(model, steps=steps, seed=1, engine="jax", progress=False)
+    options = {"steps": steps, "optimizer": bare.falling_adam(steps)}
+    fit = vl.advi(model, seed=1, engine="jax", progress=False, **options)
     noise = np.random.default_rng(1).standard_normal((steps, model.dim))
     params, losses = bare.prepare(noise, model.data["x"])()
     np.testing.assert_allclose(np.asarray(losses), fit.losses, rtol=0, atol=1e-8)

@@ -38,6 +38,11 @@ def interrupt_at(step):
 CASES = {
     "in the warm-up": (lambda: zoo.notebook_gaussian().model(), {}, 300),
     "after it": (lambda: zoo.notebook_gaussian().model(), {"init": {"mu": 0.1, "sd": 1.0}}, 900),
+    "after its reference was dropped": (
+        lambda: zoo.eight_schools_centered().model(),
+        {"steps": 8_000},
+        6_500,
+    ),
     "full rank": (lambda: zoo.correlated_gaussian().model(), {"family": "full_rank"}, 1_500),
     "low rank": (
         lambda: zoo.correlated_gaussian().model(),

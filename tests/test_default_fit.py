@@ -5,7 +5,7 @@ to about 0.03 in z and in sd ratios. A default fit has to come within 0.1 of its
 z and 10% of its smallest sd ratio. Both are taken from 20,000 draws of q, which adds 0.01
 to a z and 0.5% to an sd ratio (2% for the heavy tail of eight schools' tau).
 
-`irt_2pl`, with 144 dimensions, takes a minute: `python -m benchmarks.posteriors` has it.
+`irt_2pl`, with 144 dimensions, takes half a minute: `python -m benchmarks.posteriors` has it.
 """
 
 import pytest
@@ -21,13 +21,23 @@ MAKERS = [make for make in zoo.ALL if make().baseline and make not in LEFT_OUT]
 CASES = [(make, family) for make in MAKERS for family in make().baseline]
 IDS = [f"{make.__name__}-{family}" for make, family in CASES]
 
+# Here the steps may run out, and the fit has to say so. The data pin f, which f_tilde, alpha
+# and rho make up by a product: a mean-field q is 25 times too narrow in alpha, 13 nats
+# below the full-rank one, and no reference Gaussian takes the noise off its gradients.
+MAY_RUN_OUT = [(zoo.gp_pois_regr, "mean_field")]
+
 
 @pytest.mark.parametrize(("make", "family"), CASES, ids=IDS)
 def test_the_default_fit_reaches_what_its_family_can(make, family):
     pytest.importorskip("jax")
     outcome = default_fit(make(), family)
     assert outcome.reached, outcome.cells()
-    assert outcome.fit.convergence.converged, outcome.fit.convergence
+    verdict = outcome.fit.convergence
+    if verdict.converged:
+        assert verdict.gap < verdict.tolerance
+    else:
+        assert (make, family) in MAY_RUN_OUT, verdict
+        assert str(verdict).startswith("NOT CONVERGED: the steps ran out")
 
 
 STARVED = [
@@ -36,7 +46,6 @@ STARVED = [
     (zoo.sblrc, "full_rank", 400),
     (zoo.garch, "mean_field", 400),
     (zoo.hmm, "full_rank", 400),
-    (zoo.gp_pois_regr, "mean_field", 800),
 ]
 
 

@@ -144,10 +144,8 @@ def test_a_window_whose_second_half_is_better_has_not_settled():
         batch["loc"] = batch["loc"] + (3.0 if i < BATCHES // 2 else 2.7) * away
     assert jensen(batches, 2) < 3.0 * jensen(batches, 8)
     assert not a_judge().look(batches, TINY, None).settled
-    still = [
-        {**b, "loc": b["loc"] + (0.1 if i >= 4 else 0.0) * away} for i, b in enumerate(batches)
-    ]
-    assert a_judge().look(still, TINY, None).settled
+    # The other way round it gets worse, which is no progress.
+    assert a_judge().look([*batches[4:], *batches[:4]], TINY, None).settled
 
 
 def test_a_window_that_spreads_over_nats_has_not_settled_however_it_looks():
@@ -231,8 +229,7 @@ def line(m, x, y):
 def test_with_minibatches_each_draw_has_rows_of_its_own(engine):
     """64 batches of 5 from 320 rows are an epoch: their mean is the ELBO of all rows.
 
-    log p~ is a quadratic in z whose coefficients differ from batch to batch, so draws do not
-    balance out but for the mean: the standard error over draws is what is left.
+    q is as narrow as a point, so that its draws add no noise.
     """
     rng = onp.random.default_rng(11)
     x = rng.normal(size=320)

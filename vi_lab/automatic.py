@@ -30,7 +30,7 @@ from typing import Any
 import numpy as onp
 
 import vi_lab.scipy as sp
-from vi_lab.base_draws import BaseDraws
+from vi_lab.base_draws import BaseDraws, Independent
 from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
 from vi_lab.convergence import Convergence
 from vi_lab.descent import Descender, Descent, Progress
@@ -214,7 +214,8 @@ class Search:
             self.warm = Progress(full.init_from(params), self.first_step_size(full, draws))
         tolerance = self.tolerance * ROUGHNESS**2
         descender = self.descender(full, StickingTheLanding(), tolerance, at_once=True)
-        noise = self.noise(full, draws)
+        # Its own independent draws: their number may not suit the base draws of the fit.
+        noise = Noise(self.rng, Independent(), self.source, draws, full.base_dim(self.model.dim))
         try:
             descender.run(self.warm, noise, steps=steps, pacemaker=pacemaker, keep=keep)
         except NonFiniteError:
