@@ -19,4 +19,6 @@ def test_the_code_runs_as_it_stands(capsys):
     mpl.use("agg")
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     exec(compile(code, str(README), "exec"), {})  # noqa: S102 - our own README
-    assert re.search(r"^sd ", capsys.readouterr().out, re.MULTILINE)
+    printed = capsys.readouterr().out
+    assert re.search(r"^sd ", printed, re.MULTILINE)
+    assert re.search(r"^Converged: ", printed, re.MULTILINE)

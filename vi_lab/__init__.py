@@ -8,7 +8,9 @@ State a model as a program, then fit it:
 ...     sd = m.sample("sd", vl.HalfNormal(1.0))
 ...     m.observe("x", vl.Normal(mu, sd), x)
 >>> model = vl.Model(gaussian, x=[0.2, -1.1, 0.7])
->>> fit = vl.advi(model, seed=1, progress=False)
+>>> fit = vl.advi(model, seed=1, progress=False)  # stops by itself
+>>> fit.convergence.converged
+True
 >>> sorted(fit.sample(100, seed=2))
 ['mu', 'sd']
 
