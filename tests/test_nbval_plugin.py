@@ -3,6 +3,7 @@
 import importlib.metadata
 import runpy
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import nbval_plugin
@@ -43,7 +44,7 @@ def pictures(tmp_path_factory):
     return outputs
 
 
-def test_every_cell_gets_its_verdict(pytester, pictures):
+def test_every_cell_gets_its_verdict(pytester, pictures, monkeypatch):
     cells = {
         # what should pass
         "the same": (printing("0.5", "0.5"), "passed"),
@@ -65,8 +66,12 @@ def test_every_cell_gets_its_verdict(pytester, pictures):
     notebook = new_notebook(cells=[made for made, _ in cells.values()])
     nbformat.write(notebook, pytester.path / "chapter.ipynb")
     pytester.makeconftest("from nbval_plugin import pytest_collect_file")
-    run = pytester.inline_run("chapter.ipynb")
-    outcomes = [report.outcome for report in run.getreports() if report.when == "call"]
+    # In a process of its own: what an inner run leaves open must not fall on later tests.
+    monkeypatch.setenv("PYTHONPATH", str(Path(nbval_plugin.__file__).parent))
+    pytester.runpytest_subprocess("chapter.ipynb", "--junitxml=verdicts.xml")
+    tree = ElementTree.parse(pytester.path / "verdicts.xml")  # noqa: S314 - our own file
+    verdicts = tree.iter("testcase")
+    outcomes = ["failed" if case.find("failure") is not None else "passed" for case in verdicts]
     assert dict(zip(cells, outcomes, strict=True)) == {
         name: expected for name, (_, expected) in cells.items()
     }
