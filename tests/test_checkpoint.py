@@ -87,10 +87,23 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
         vl.advi(model, "full_rank", seed=2, progress=False, checkpoint=path)
 
 
+@pytest.mark.parametrize("optimizer", [None, Adam(0.01)])
+@pytest.mark.filterwarnings("ignore::vi_lab.errors.ConvergenceWarning")
+def test_so_is_one_of_other_data_or_another_start(tmp_path, optimizer):
+    path = tmp_path / "fit.npz"
+    options = {"optimizer": optimizer, "steps": 80, "progress": False, "checkpoint": path}
+    x = onp.array([0.5, 1.0, 1.5])
+    vl.advi(vl.Model(regression, x=x, y=x), **options)
+    with pytest.raises(ValueError, match=r"checkpoint: .* was written by another fit"):
+        vl.advi(vl.Model(regression, x=x, y=2.0 * x), **options)
+    with pytest.raises(ValueError, match=r"checkpoint: .* was written by another fit"):
+        vl.advi(vl.Model(regression, x=x, y=x), init={"slope": 0.3}, **options)
+
+
 def test_a_write_that_is_interrupted_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "fit.npz"
     keeper = Checkpoint(path, "a fit")
-    keeper.keep({"x": onp.arange(3.0)})
+    keeper.keep(lambda: {"x": onp.arange(3.0)})
     keeper.write()
 
     def half_a_file(file, **arrays):
@@ -108,14 +121,14 @@ def test_writes_are_a_second_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 1.0)
     path = tmp_path / "fit.npz"
     keeper = Checkpoint(path, "a fit")
-    keeper.keep({"x": onp.zeros(1)})
+    keeper.keep(lambda: {"x": onp.zeros(1)})
     assert not path.exists()
     keeper.write()
     assert path.exists()
 
 
-def test_without_a_path_nothing_is_written():
+def test_without_a_path_nothing_is_taken_or_written():
     keeper = Checkpoint(None, "a fit")
-    keeper.keep({"x": onp.zeros(1)})
+    keeper.keep(lambda: pytest.fail("a snapshot that nobody needs"))
     keeper.write()
     assert keeper.load() is None

@@ -92,7 +92,8 @@ def advi(
     progress : show a progress bar with the running loss
     callback : called between blocks of steps with the steps done, the parameters and the
         losses so far (of the warm-up, while it lasts, whose q is of full rank); a true
-        result stops the fit
+        result stops the fit. That and Ctrl-C keep what was found up to the last complete
+        eighth of a window
     checkpoint : a file (.npz) to write the state of the fit to, about once a second and when
         it ends, and to go on from if it is there: an interrupted and resumed fit is, to the
         bit, the one that was not interrupted
@@ -158,14 +159,13 @@ def advi(
                     "leave it out"
                 )
             steps = MOST_STEPS if steps is None else steps
-            settings = _settings(model, chosen, gradients, seed, common)
             run = run_automatic(
                 model,
                 chosen,
                 params,
                 estimator=gradients,
                 steps=steps,
-                checkpoint=Checkpoint(checkpoint, settings),
+                checkpoint=_checkpoint(checkpoint, model, chosen, params, gradients, seed, common),
                 **common,
             )
         else:
@@ -187,13 +187,13 @@ def advi(
                     rng=rng,
                     engine=runner,
                 )
-            settings = _settings(model, chosen, problem, seed, common)
+            how = (problem.estimator, problem.optimizer, problem.average)
             run = run_fit(
                 problem,
                 model,
                 params,
                 steps=steps,
-                checkpoint=Checkpoint(checkpoint, settings),
+                checkpoint=_checkpoint(checkpoint, model, chosen, params, how, seed, common),
                 **common,
             )
     else:
@@ -247,15 +247,27 @@ def _start(
     return family.init(points[0], INITIAL_SCALE)
 
 
-def _settings(
-    model: Any, family: LocationScaleGaussian, how: Any, seed: int, common: dict[str, Any]
-) -> str:
-    """What a fit was asked to do: a checkpoint belongs to fits with the same."""
-    if isinstance(how, Problem):
-        how = (how.estimator, how.optimizer, how.average)
-    return (
-        f"{family!r} for {list(model.latents)} on R^{model.dim}, {common['draws']} draws, "
-        f"{common['base_draws']!r}, {how!r}, seed {seed}, {common['engine'].name}"
+def _checkpoint(
+    path: str | Path | None,
+    model: Any,
+    family: LocationScaleGaussian,
+    start: Params,
+    how: Any,
+    seed: int,
+    common: dict[str, Any],
+) -> Checkpoint:
+    """The checkpoint at ``path``, which belongs to fits that were asked to do the same.
+
+    Start and data go in by the log density of the start: other data give another one.
+    """
+    if path is None:
+        return Checkpoint(None, "")
+    density = sum(model.terms(start["loc"]).values())
+    return Checkpoint(
+        path,
+        f"{family!r} for {list(model.latents)} on R^{model.dim}, log density {density!r} at the "
+        f"start, {common['draws']} draws, {common['base_draws']!r}, {how!r}, seed {seed}, "
+        f"{common['engine'].name}",
     )
 
 

@@ -33,12 +33,12 @@ import vi_lab.scipy as sp
 from vi_lab.base_draws import BaseDraws, Independent
 from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
 from vi_lab.convergence import Convergence
-from vi_lab.descent import Descender, Descent, Progress
+from vi_lab.descent import FIRST_WINDOW, Descender, Descent, Progress
 from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGaussian, Params
 from vi_lab.loop import Callback, Noise, Pacemaker, Run
-from vi_lab.natural import Diagonal, Reference, Referred, Triangular
+from vi_lab.natural import Reference, Referred, coordinates_of
 from vi_lab.objectives import Estimator, StickingTheLanding
 from vi_lab.progress import progress_bar
 from vi_lab.unit_steps import UnitSteps
@@ -50,7 +50,7 @@ MOST_DIMS = 10
 COARSE_PRECISION = 0.03  # with minibatches
 ROUGHNESS = 10.0  # how many times less precise the warm-up may be
 LARGEST_STEP = 0.1
-TRIAL_STEPS = 2_800  # three windows
+TRIAL_STEPS = 7 * FIRST_WINDOW  # three windows, each twice as long as the one before
 HOPEFUL = 10.0  # times the tolerance: a descent so close after its trial goes on unrivalled
 REFERENCE_DIM = 200  # beyond, D x D matrices cost more than they save
 DIMS_PER_DRAW = 8  # of a full-rank step, whose draws share its D^3 operations
@@ -140,7 +140,7 @@ class Search:
         """Search from ``params``, or from the checkpoint, in at most ``steps`` steps in all."""
 
         def keep() -> None:
-            checkpoint.keep(self.snapshot())
+            checkpoint.keep(self.snapshot)
 
         saved = checkpoint.load()
         if saved is not None:
@@ -195,7 +195,7 @@ class Search:
         estimator = None if refer else self.estimator or StickingTheLanding()
         self.descender(self.family, estimator, self.tolerance).run(
             at,
-            self.noise(self.family, self.draws),
+            self.noise(self.family, self.base_draws, self.draws),
             steps=left if limit is None else min(left, limit),
             pacemaker=pacemaker,
             keep=keep,
@@ -215,7 +215,7 @@ class Search:
         tolerance = self.tolerance * ROUGHNESS**2
         descender = self.descender(full, StickingTheLanding(), tolerance, at_once=True)
         # Its own independent draws: their number may not suit the base draws of the fit.
-        noise = Noise(self.rng, Independent(), self.source, draws, full.base_dim(self.model.dim))
+        noise = self.noise(full, Independent(), draws)
         try:
             descender.run(self.warm, noise, steps=steps, pacemaker=pacemaker, keep=keep)
         except NonFiniteError:
@@ -250,7 +250,7 @@ class Search:
                 structure=self.model.structure,
                 family=family,
                 estimator=estimator,
-                coordinates=Triangular() if full else Diagonal() if estimator else Referred(),
+                coordinates=Referred() if estimator is None else coordinates_of(family),
                 steps=FULL_RANK_STEPS if full else OTHER_STEPS,
             ),
             model=self.model,
@@ -261,10 +261,9 @@ class Search:
             at_once=at_once,
         )
 
-    def noise(self, family: LocationScaleGaussian, draws: int) -> Noise:
+    def noise(self, family: LocationScaleGaussian, base_draws: BaseDraws, draws: int) -> Noise:
         """The random inputs of a descent of ``family``."""
-        dim = family.base_dim(self.model.dim)
-        return Noise(self.rng, self.base_draws, self.source, draws, dim)
+        return Noise(self.rng, base_draws, self.source, draws, family.base_dim(self.model.dim))
 
     @property
     def steps(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,11 @@ class Checkpoint:
             )
         return snapshot
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Take note of ``snapshot``, and write it if the last writing was a second ago."""
-        self._last = snapshot
+    def keep(self, take_snapshot: Callable[[], Snapshot]) -> None:
+        """Take a snapshot, and write it if the last writing was a second ago."""
+        if self._path is None:
+            return
+        self._last = take_snapshot()
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self.write()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.base_draws import BaseDraws
+from vi_lab.checkpoint import Checkpoint
 from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import Params
@@ -54,6 +55,7 @@ def search_eta(
                 engine=engine,
                 progress=False,
                 callback=None,
+                checkpoint=Checkpoint(None, "a trial"),
             )
         except NonFiniteError:
             continue

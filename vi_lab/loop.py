@@ -16,7 +16,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.base_draws import BaseDraws
-from vi_lab.checkpoint import Checkpoint, generator_state, set_generator_state
+from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
 from vi_lab.convergence import Convergence
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.errors import NonFiniteError
@@ -110,7 +110,7 @@ def run_fit(
     engine: Engine,
     progress: bool,
     callback: Callback | None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint,
 ) -> Run:
     """Take ``steps`` steps from ``params`` or ``checkpoint``; Ctrl-C returns what there is.
 
@@ -130,7 +130,7 @@ def run_fit(
     losses: list[onp.ndarray] = []
     done = 0
     interrupted = False
-    saved = None if checkpoint is None else checkpoint.load()
+    saved = checkpoint.load()
     if saved is not None:
         set_generator_state(rng, saved["generator"])
         if source is not None:
@@ -143,6 +143,14 @@ def run_fit(
         eps, rows = tree_map(lambda x: x[t], inputs)
         gradient: tuple[Array, Params] = gradient_of(problem, before[0], eps, {**data, **rows})
         return gradient
+
+    def snapshot() -> Snapshot:
+        return {
+            "generator": generator_state(rng),
+            "source": {} if source is None else source.state(),
+            "losses": onp.concatenate(losses),
+            **dict(zip(STATE, state, strict=True)),
+        }
 
     with progress_bar(None, "ADVI", progress, total=steps) as bar:
         pacemaker = Pacemaker(bar, callback)
@@ -157,21 +165,12 @@ def run_fit(
                     explain_non_finite(model, block_losses, done, gradient_after)
                 state, done = after, done + n
                 losses.append(block_losses)
-                if checkpoint is not None:
-                    checkpoint.keep(
-                        {
-                            "generator": generator_state(rng),
-                            "source": {} if source is None else source.state(),
-                            "losses": onp.concatenate(losses),
-                            **dict(zip(STATE, state, strict=True)),
-                        }
-                    )
+                checkpoint.keep(snapshot)
                 pacemaker.report(done, problem.average.value(state[2]), losses)
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            if checkpoint is not None:
-                checkpoint.write()
+            checkpoint.write()
     return Run(
         params=problem.average.value(state[2]),
         losses=onp.concatenate([onp.empty(0), *losses]),

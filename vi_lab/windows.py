@@ -9,10 +9,10 @@ of the batch means :math:`\lambda_1, \dots, \lambda_m` beats them, and by how mu
    \approx \tfrac12 \operatorname{tr}\bigl(-F''\, \operatorname{Cov}(\bar\lambda)\bigr),
 
 for m independent batches: the right-hand side is the ELBO that the mean itself is
-expected to lose to Monte Carlo noise. So the *noise* of a window is a few evaluations of the ELBO:
-no Hessian, no autocorrelation time, and in nats, the unit in which the loss is
-counted, whatever constant the ELBO contains. All evaluations use the same draws,
-whose noise largely cancels.
+expected to lose to Monte Carlo noise. So the *noise* of a window costs a few evaluations
+of the ELBO: no Hessian, no autocorrelation time, and it is in nats, the unit in which
+the loss is counted, whatever constant the ELBO contains. All evaluations use the same
+draws, whose noise largely cancels.
 
 * **Settled?** The estimates from 2 and from 8 batches agree if the batches are
   independent. Iterates that still travel spread long batches most: then the first is
@@ -24,9 +24,10 @@ whose noise largely cancels.
   noise explains a part, the sum of the two windows' noises, and the rest is bias.
 
 The *gap* is noise plus bias, and a fit stops where a settled window's gap is below the
-tolerance. Both are sums over all directions in which q can err; one window passed by
-luck would have to be lucky in all of them, and a relative change of a large constant
-is never looked at.
+tolerance. Both are sums over all directions in which q can err, so that in many
+dimensions luck averages out; in two or three it does not, and a verdict there is an
+estimate with an error of its own size. A relative change of a large constant is never
+looked at.
 
 The scheme (stages of halved step sizes, means of settled iterates, a stop in units of
 distributions) follows Welandawe, Andersen, Vehtari and Huggins, "A framework for
@@ -47,7 +48,7 @@ from vi_lab.families import LocationScaleGaussian, Params
 from vi_lab.trees import tree_map
 
 BATCHES = 8
-FAR = 1.0  # nats a dimension: a window that spreads so far has not settled, however it looks
+FAR = 1.0  # nats: a window whose halves are so far apart has not settled, however it looks
 FEWEST_DRAWS, MOST_DRAWS = 64, 512  # with more than 2 D, quadratic log densities cost no noise
 
 
