@@ -11,7 +11,8 @@ from vi_lab.optimizers import Adam
 
 
 @pytest.fixture(autouse=True)
-def _write_at_once(monkeypatch):
+def _short_blocks_written_at_once(monkeypatch):
+    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 50)  # or a block would be the whole fit
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
 
 
@@ -68,6 +69,7 @@ def test_interrupted_and_resumed_is_uninterrupted_to_the_bit(case, tmp_path):
     whole = vl.advi(model, **common)
     stopped = vl.advi(model, **common, checkpoint=path, callback=interrupt_at(step))
     assert stopped.interrupted
+    assert len(stopped.losses) < len(whole.losses)
     assert path.exists()
     resumed = vl.advi(model, **common, checkpoint=path)
     assert not resumed.interrupted

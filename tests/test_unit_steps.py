@@ -144,3 +144,11 @@ def test_a_slow_memory_remembers(engine):
     fast = follow(engine, UnitSteps(0.9, False), gradients)[-1][0]
     onp.testing.assert_allclose(fast, -GAMMA * 0.1 / 1.1, rtol=1e-3)
     assert abs(slow[0]) < 0.9 * abs(fast[0])
+
+
+def test_one_gradient_however_long_moves_q_by_less_than_half_a_unit():
+    """At gamma = 0.1 the first is cut off at 5: the step is 0.1 * 5 / (1 + 5), by hand."""
+    steps = UnitSteps(beta2=0.99, shared=False)
+    huge = {"loc": onp.array([1e6])}
+    step, _ = steps.update(huge, steps.init(huge), 0.1)
+    onp.testing.assert_allclose(step["loc"], -0.1 * 5.0 / 6.0, rtol=1e-12)
