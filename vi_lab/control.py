@@ -11,8 +11,9 @@ constant if r is nearly the posterior. Its gradient, the usual one through
 the landing gets there only where q is the posterior itself, which a mean-field q
 cannot be if the posterior is correlated. Up to a constant,
 
-.. math:: \log r(z) = -\tfrac12 \|R^{-1}(z - m)\|^2, \qquad
-   E_q[\log r] = -\tfrac12 \|R^{-1}(\mu - m)\|^2
+.. math::
+   \log r(z) &= -\tfrac12 \|R^{-1}(z - m)\|^2, \\
+   E_q[\log r] &= -\tfrac12 \|R^{-1}(\mu - m)\|^2
    - \tfrac12 \textstyle\sum_d (R^{-\top} R^{-1})_{dd}\, \sigma_d^2 .
 
 Quadratic control variates for reparameterisation gradients: Miller, Foti, D'Amour and
