@@ -96,9 +96,9 @@ def lost(fit):
 # ----------------------------------------------------------- the fit that stops by itself
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
 def test_default_fits_of_the_first_model(family):
-    """25 seeds: sds within 2% of the best q, and a root mean square error under 0.6%.
+    """25 seeds: sds within 1% of the best q, and a root mean square error under 0.4%.
 
-    Over 100 seeds the root mean square error was 0.4% and the largest 1.8%. (The best
+    Over 100 seeds the root mean square error was 0.23% and the largest 0.81%. (The best
     full-rank q has the same sds to 0.1%.)
     """
     pytest.importorskip("jax")
@@ -106,8 +106,8 @@ def test_default_fits_of_the_first_model(family):
     assert all(fit.convergence.converged for fit in fits)
     _, s, _, b, _ = best_q()
     errors = onp.array([sds(fit) for fit in fits]) / [s, b] - 1
-    assert onp.abs(errors).max() < 0.02
-    assert onp.sqrt(onp.mean(errors**2)) < 0.006
+    assert onp.abs(errors).max() < 0.01
+    assert onp.sqrt(onp.mean(errors**2)) < 0.004
 
 
 def test_a_default_fit_is_as_close_as_it_says(engine):
@@ -115,7 +115,7 @@ def test_a_default_fit_is_as_close_as_it_says(engine):
     verdict = fit.convergence
     assert verdict.converged
     assert verdict.why == "settled"
-    assert verdict.gap < verdict.tolerance == pytest.approx(2e-4)
+    assert verdict.gap < verdict.tolerance == pytest.approx(2 * 0.005**2)
     assert lost(fit) < verdict.tolerance
     estimate = fit.elbo(20_000, seed=1)
     assert abs(estimate.value - elbo_of(fit)) < 4 * estimate.mcse < 0.01

@@ -7,6 +7,8 @@ The posterior is Gaussian with precision P, so the ELBO of a mean-field q is kno
 and balanced draws give it exactly.
 """
 
+from dataclasses import replace
+
 import numpy as onp
 import pytest
 
@@ -148,6 +150,24 @@ def test_a_window_whose_second_half_is_better_has_not_settled():
     assert a_judge().look([*batches[4:], *batches[:4]], TINY, None).settled
 
 
+def test_draws_in_pairs_tell_a_small_gain_from_noise():
+    """From 0.4 to 0.3 sds off: 0.035 nats, which vary from draw to draw with the draw itself.
+
+    Draws come as z and -z, so that this cancels: pairs tell what single draws could not.
+    """
+    batches = independent(onp.random.default_rng(14), 0.08)
+    away = onp.linalg.solve(WHITENER, onp.array([0.0, 0.0, 0.0, 1.0]))
+    for i, batch in enumerate(batches):
+        batch["loc"] = batch["loc"] + (0.4 if i < BATCHES // 2 else 0.3) * away
+        batch["log_scale"] = BEST_LOG_SCALE
+    assert jensen(batches, 2) < 3.0 * jensen(batches, 8)
+    one = a_judge()
+    assert not one.look(batches, TINY, None).settled
+    first, second = (mean_of(half) for half in (batches[:4], batches[4:]))
+    gained = onp.diff(one.elbos([first, second]), axis=1)[:, 0]
+    assert gained.mean() < 3.0 * gained.std(ddof=1) / len(gained) ** 0.5
+
+
 def test_a_window_that_spreads_over_nats_has_not_settled_however_it_looks():
     wide = independent(onp.random.default_rng(8), 1.0)
     for batch in wide:
@@ -193,6 +213,18 @@ def test_noise_explains_a_part_of_the_distance():
         onp.testing.assert_allclose(window.bias, expected, rtol=1e-7, atol=1e-12)
         assert window.gap == window.noise + window.bias
         assert (window.bias > 1.0) is (shift > 0.0)
+
+
+def test_luck_after_a_settled_window_counts_for_half():
+    """Noise that falls to less than half of the window before is not believed at once."""
+    rng, look = onp.random.default_rng(15), a_judge().look
+    before = look(independent(rng, 0.2), 1.0, None)
+    assert before.settled
+    lucky = look(independent(rng, 0.02), 1.0, before)
+    assert lucky.noise < 0.1 * before.noise
+    assert lucky.gap == 0.5 * before.noise + lucky.bias
+    travelling = replace(before, settled=False)  # its noise was not only noise
+    assert look(independent(rng, 0.02), 1.0, travelling).gap < 0.5 * before.noise
 
 
 def test_a_constant_in_the_log_density_changes_nothing(engine):

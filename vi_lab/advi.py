@@ -70,7 +70,7 @@ def advi(
     method : "stochastic" takes new draws at every step; "deterministic" fixes them
         and minimises with second derivatives (mean field only; see
         `vi_lab.deterministic`)
-    steps : the most steps to take, by default 100,000. With an ``optimizer`` of your
+    steps : the most steps to take, by default 400,000. With an ``optimizer`` of your
         choice: how many to take, by default 20,000; nothing stops them or judges the result
     draws : base draws a step, by default 1 (full rank: 1 for every 8 dimensions), or 30
         in all for "deterministic"

@@ -159,8 +159,8 @@ class Progress:
         batches, saved = snapshot.get("batches", {}), snapshot.get("window")
         window = None
         if saved is not None:
-            elbo, noise, bias = (float(saved[name]) for name in ("elbo", "noise", "bias"))
-            window = Window(saved["mean"], elbo, noise, bias, bool(saved["settled"]))
+            nats = {name: float(saved[name]) for name in ("elbo", "noise", "bias", "gap")}
+            window = Window(mean=saved["mean"], settled=bool(saved["settled"]), **nats)
         return cls(
             iterate=snapshot["iterate"],
             step_size=float(snapshot["step_size"]),

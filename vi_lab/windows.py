@@ -25,9 +25,11 @@ draws, whose noise largely cancels.
 
 The *gap* is noise plus bias, and a fit stops where a settled window's gap is below the
 tolerance. Both are sums over all directions in which q can err, so that in many
-dimensions luck averages out; in two or three it does not, and a verdict there is an
-estimate with an error of its own size. A relative change of a large constant is never
-looked at.
+dimensions luck averages out; in two or three it does not, and an estimate there has an
+error of its own size. The more windows are looked at, the sooner one is lucky. But the noise
+of a mean halves when its window is doubled: in the gap, noise counts as no less than
+half that of a settled window before, so that two have to be lucky. A relative change of a
+large constant is never looked at.
 
 The scheme (stages of halved step sizes, means of settled iterates, a stop in units of
 distributions) follows Welandawe, Andersen, Vehtari and Huggins, "A framework for
@@ -60,9 +62,11 @@ class Window:
     ----------
     mean : the mean of the iterates
     elbo : its ELBO on the fixed draws, in nats: to be compared, not reported
-    noise : nats it loses to Monte Carlo noise, estimated
+    noise : nats it loses to Monte Carlo noise, estimated from this window alone
     bias : nats that noise does not explain of its distance from the window before;
         infinite for the first window
+    gap : how many nats the mean is believed to be from the optimum: noise, or half
+        that of the window before if more, plus bias
     settled : False while the iterates still travel
     """
 
@@ -70,12 +74,8 @@ class Window:
     elbo: float
     noise: float
     bias: float
+    gap: float
     settled: bool
-
-    @property
-    def gap(self) -> float:
-        """Noise plus bias: how many nats the mean is believed to be from the optimum."""
-        return self.noise + self.bias
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,15 @@ class Judge:
         else:
             distance = 4.0 * abs(middle - 0.5 * (top + previous_elbo))
             bias = max(0.0, distance - noise - before.noise)
-        return Window(mean, float(top), noise, float(bias), noise < tolerance or not travels)
+        unlucky = 0.5 * before.noise if before is not None and before.settled else 0.0
+        return Window(
+            mean=mean,
+            elbo=float(top),
+            noise=noise,
+            bias=float(bias),
+            gap=float(max(noise, unlucky) + bias),
+            settled=noise < tolerance or not travels,
+        )
 
     def elbos(self, points: list[Params]) -> onp.ndarray:
         """log p~(z) + H[q] by draw and point, (M, P)."""
@@ -164,4 +172,6 @@ def _mean(points: list[Params]) -> Params:
 
 
 def _standard_error(values: onp.ndarray) -> float:
-    return float(values.std(ddof=1) / len(values) ** 0.5)
+    """Of the mean of values at draws z and, after all of them, -z (`balanced_draws`)."""
+    pairs = values.reshape(2, -1).mean(axis=0)
+    return float(pairs.std(ddof=1) / len(pairs) ** 0.5)
