@@ -3,16 +3,22 @@
 In float64, as ours, and with the same settings: one draw a step and Adam for ADVI; the
 usual windowed warm-up, diagonal metric and a target acceptance of 0.8 for NUTS. Its own
 way is kept where it has one: noise from JAX's keys, inside the loop.
+
+Both run in a process of their own (`elsewhere`), as they do for their users: vi_lab tells
+XLA how to compile the loops of a process (`vi_lab.engine.xla`), theirs included.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import blackjax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.scipy.stats import norm
 
@@ -71,6 +77,21 @@ def nuts(x: Any, chains: int, tune: int, draws: int) -> Callable[[], Any]:
     return _ready(sample, x)
 
 
+def serve() -> None:
+    """Prepare the call named on the command line, then make and time it for each line of input.
+
+    `python -m benchmarks.peers NAME DATA.npy NUMBER ...`, the numbers as `NAME` takes them.
+    """
+    name, path, *numbers = sys.argv[1:]
+    call = {"meanfield": meanfield, "nuts": nuts}[name](np.load(path), *map(int, numbers))
+    call()
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        call()
+        print(time.perf_counter() - began, flush=True)
+
+
 def _start() -> dict[str, Any]:
     return {"mu": jnp.zeros(()), "log_sd": jnp.zeros(())}
 
@@ -85,3 +106,7 @@ def _ready(function: Callable[[Any, Any], Any], x: Any) -> Callable[[], Any]:
             return jax.block_until_ready(function(jax.random.key(1), x))
 
     return run
+
+
+if __name__ == "__main__":
+    serve()

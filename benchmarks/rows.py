@@ -30,6 +30,7 @@ STEPS = 50_000
 AUTOGRAD_STEPS = 2_000
 CHAINS, TUNE, DRAWS = 2, 1_000, 10_000
 ROOT = Path(__file__).parents[1]
+ENVIRONMENT = dict(os.environ)  # as it was, before the JAX engine adds to XLA_FLAGS
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ def advi_against_bare_scan(model: Any) -> tuple[Measure, Measure]:
 
 def advi_against_blackjax(model: Any) -> tuple[Measure, Measure]:
     """Both draw their noise, and take one draw a step in float64."""
-    from benchmarks import peers  # imports BlackJAX
-
-    return advi_on_jax(model), rate(peers.meanfield(model.data["x"], STEPS), STEPS)
+    return advi_on_jax(model), blackjax("meanfield", model, STEPS, amount=STEPS)
 
 
 def advi_on_jax(model: Any) -> Measure:
@@ -141,12 +140,36 @@ def cold(model: Any, *arguments: str) -> tuple[Measure, Measure]:
 
 def nuts_against_blackjax(model: Any) -> tuple[Measure, Measure]:
     """Kept draws a second of the whole call, warm-up included, on both sides."""
-    from benchmarks import peers  # imports BlackJAX
-
     settings = {"chains": CHAINS, "tune": TUNE, "draws": DRAWS}
     ours = lambda: vl.nuts(model, seed=3, engine="jax", progress=False, **settings)  # noqa: E731
-    theirs = peers.nuts(model.data["x"], **settings)
-    return rate(ours, CHAINS * DRAWS), rate(theirs, CHAINS * DRAWS)
+    amount = CHAINS * DRAWS
+    return rate(ours, amount), blackjax("nuts", model, CHAINS, TUNE, DRAWS, amount=amount)
+
+
+def blackjax(name: str, model: Any, *numbers: int, amount: int) -> Measure:
+    """``amount`` a second of a call of `benchmarks.peers`, which lives in its own process."""
+    arguments = [sys.executable, "-m", "benchmarks.peers", name]
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "x.npy", model.data["x"])
+        process = subprocess.Popen(
+            [*arguments, f"{folder}/x.npy", *map(str, numbers)],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+        if stdout.readline() != "ready\n":
+            raise RuntimeError(f"benchmarks.peers {name} did not start; its message is above")
+
+    def measure() -> float:
+        print(file=stdin, flush=True)
+        return amount / float(stdout.readline())
+
+    return measure
 
 
 def advi_on_autograd(model: Any) -> tuple[Measure, None]:
@@ -172,7 +195,12 @@ def import_time(model: Any) -> tuple[Measure, None]:  # noqa: ARG001 - as the ot
 def fresh_process(*arguments: str) -> str:
     """What a new Python prints; CalledProcessError, with its own message shown, if it fails."""
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return done.stdout
 

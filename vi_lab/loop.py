@@ -27,7 +27,7 @@ from vi_lab.trees import tree_map
 
 SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
 NOISE_PER_BLOCK = 2**20  # numbers: 8 MB of base draws at a time
-STEPS_PER_BLOCK = 10_000
+STEPS_PER_BLOCK = 25_000
 FIRST_BLOCK = 100  # steps
 
 STATE = ("params", "optimizer", "average")  # the parts of a state, in order

@@ -1,7 +1,8 @@
 """The fast engine: JAX, compiled by XLA.
 
 Numbers are float64, set for the duration of a call: a program that uses JAX in
-float32 beside this library is left alone.
+float32 beside this library keeps its precision. What it shares with this library is how
+XLA compiles loops (`vi_lab.engine.xla`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as onp
 from jax import lax
 
 from vi_lab.engine import Array, Tree, running
+from vi_lab.engine.xla import compile_loops_whole
+
+compile_loops_whole()  # before anything is compiled
 
 
 class JaxEngine:

@@ -1,0 +1,41 @@
+"""The limit up to which XLA compiles a loop whole: set, and felt by our loops."""
+
+import os
+
+import numpy as onp
+import pytest
+
+from vi_lab.engine.xla import EXTRA, LIMIT, compile_loops_whole
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, f"{EXTRA}={LIMIT}"),
+        ("", f"{EXTRA}={LIMIT}"),
+        ("--xla_cpu_ftz=true", f"--xla_cpu_ftz=true {EXTRA}={LIMIT}"),
+        (f"{EXTRA}=mine=1", f"{EXTRA}=mine=1"),
+    ],
+)
+def test_the_flag_joins_those_of_the_user(monkeypatch, before, after):
+    if before is None:
+        monkeypatch.delenv("XLA_FLAGS", raising=False)
+    else:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    for _ in range(2):  # a second time changes nothing
+        compile_loops_whole()
+        assert os.environ["XLA_FLAGS"] == after
+
+
+def test_our_loops_are_compiled_whole():
+    """The loop carries 80 kB, which is 80 times XLA's own limit."""
+    jax = pytest.importorskip("jax")
+    if jax.default_backend() != "cpu":
+        pytest.skip("the limit is one of XLA on CPUs")
+    from vi_lab.engine.jax import ENGINE
+
+    def run(x, inputs, length):
+        return ENGINE.scan(lambda s, i: (0.9 * s + i, s), x, inputs, length)
+
+    compiled = jax.jit(run).lower(onp.zeros(3), onp.zeros((10_000, 3)), 5).compile()
+    assert 'xla_cpu_small_call="true"' in compiled.as_text()
