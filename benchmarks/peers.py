@@ -4,7 +4,7 @@ In float64, as ours, and with the same settings: one draw a step and Adam for AD
 usual windowed warm-up, diagonal metric and a target acceptance of 0.8 for NUTS. Its own
 way is kept where it has one: noise from JAX's keys, inside the loop.
 
-Both run in a process of their own (`elsewhere`), as they do for their users: vi_lab tells
+Both run in a process of their own (`serve`), as they do for their users: vi_lab tells
 XLA how to compile the loops of a process (`vi_lab.engine.xla`), theirs included.
 """
 

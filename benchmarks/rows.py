@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,8 @@ def blackjax(name: str, model: Any, *numbers: int, amount: int) -> Measure:
         print(file=stdin, flush=True)
         return amount / float(stdout.readline())
 
+    # It ends with its row: later, its CPU seconds would be counted in those of row c.
+    weakref.finalize(measure, process.communicate)
     return measure
 
 

@@ -28,7 +28,7 @@ def test_the_flag_joins_those_of_the_user(monkeypatch, before, after):
 
 
 def test_our_loops_are_compiled_whole():
-    """The loop carries 80 kB, which is 80 times XLA's own limit."""
+    """The loop carries 480 kB; XLA's own limit is 1 kB."""
     jax = pytest.importorskip("jax")
     if jax.default_backend() != "cpu":
         pytest.skip("the limit is one of XLA on CPUs")

@@ -15,8 +15,8 @@ r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of i
 The tolerance is half a percent of a standard deviation: the gap that remains when each
 location is off by 0.005 of its standard deviation, and each logarithm of a standard
 deviation by 0.0035, which is :math:`D \cdot 0.005^2` nats. Half of the one percent that
-users would like, because in few directions luck decides how a gap is shared out, and
-is an estimate itself. From 40 dimensions on it stays at :math:`40 \cdot 0.005^2`: a gap is
+users would like, because a gap is an estimate, and in few directions luck decides how
+it is shared out. From 40 dimensions on it stays at :math:`40 \cdot 0.005^2`: a gap is
 a sum over directions and may sit in the flattest of them, where 0.001 nats are an error
 of 4.5%. With minibatches it is 3%, of D directions: their noise is spread evenly, and
 the rows that have to be read grow with the inverse square.

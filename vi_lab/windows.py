@@ -124,13 +124,13 @@ class Judge:
         else:
             distance = 4.0 * abs(middle - 0.5 * (top + previous_elbo))
             bias = max(0.0, distance - noise - before.noise)
-        unlucky = 0.5 * before.noise if before is not None and before.settled else 0.0
+        expected = 0.5 * before.noise if before is not None and before.settled else 0.0
         return Window(
             mean=mean,
             elbo=float(top),
             noise=noise,
             bias=float(bias),
-            gap=float(max(noise, unlucky) + bias),
+            gap=float(max(noise, expected) + bias),
             settled=noise < tolerance or not travels,
         )
 
