@@ -1,11 +1,11 @@
 """How XLA compiles loops on a CPU: whole, rather than operation by operation.
 
 XLA works off the operations of a loop's body one by one, from a list, which costs some
-40 ns each; only a loop whose arrays fill less than a kilobyte is compiled as one function. A
-step of ADVI on a small model is forty operations on a handful of numbers, in a loop
-that carries the noise of thousands of steps. Compiled whole it runs three to six times as
-fast, and compiles in half the time. Operations on thousands of rows gain more from being
-spread over cores, which a whole loop is not: hence a limit, not none.
+40 ns each; only a loop whose body touches less than a kilobyte is compiled as one
+function. A step of ADVI on a small model is forty operations on a handful of numbers and
+a hundred rows, which is more. Compiled whole it runs three to six times as fast, and
+compiles sooner. A body that touches megabytes gains more from being spread over cores,
+which a whole loop is not: hence a limit, not none.
 
 XLA takes the limit from the environment variable XLA_FLAGS alone, which it reads when the
 process first compiles something. So it holds for all JAX programs of the process.
