@@ -3,8 +3,8 @@
 XLA works off the operations of a loop's body one by one, from a list, which costs some
 40 ns each; only a loop whose body touches less than a kilobyte is compiled as one
 function. A step of ADVI on a small model is forty operations on a handful of numbers and
-a hundred rows, which is more. Compiled whole it runs three to six times as fast, and
-compiles sooner. A body that touches megabytes gains more from being spread over cores,
+a hundred rows, which is more. Compiled whole it runs five times as fast, and compiles
+in half the time. A body that touches megabytes gains more from being spread over cores,
 which a whole loop is not: hence a limit, not none.
 
 XLA takes the limit from the environment variable XLA_FLAGS alone, which it reads when the
