@@ -11,8 +11,10 @@ import pytest
 import vi_lab as vl
 import vi_lab.numpy as np
 from benchmarks import targets
-from vi_lab.base_draws import Antithetic, Sobol
+from vi_lab.automatic import Search
+from vi_lab.base_draws import Antithetic, Independent, Sobol
 from vi_lab.descent import FIRST_WINDOW
+from vi_lab.families import FullRankGaussian, MeanFieldGaussian
 from vi_lab.objectives import Reparameterised, StickingTheLanding
 
 FAMILIES = targets.FAMILIES
@@ -213,6 +215,21 @@ def test_minibatches_find_what_all_rows_do():
     sds = onp.exp(all_rows.params["log_scale"])
     assert (onp.abs(fit.params["loc"] - all_rows.params["loc"]) < 0.1 * sds).all()
     onp.testing.assert_allclose(onp.exp(fit.params["log_scale"]), sds, rtol=0.1)
+
+
+def test_few_rows_a_step_shorten_the_first_steps_of_matrices_only():
+    """By sqrt(B / N) = 0.2; mean field divides each coordinate by its own noise."""
+    data = {"x": onp.ones((1_000, 2)), "y": onp.zeros(1_000)}
+    batched = vl.Model(regression, minibatch=vl.Minibatch(rows=("x", "y"), size=40), **data)
+
+    def first(model, family):
+        rng = onp.random.default_rng(0)
+        search = Search(model, family, None, Independent(), 1, rng, vl.engine.get("autograd"))
+        return search.first_step_size(family, draws=1)
+
+    for family, ratio in ((MeanFieldGaussian(), 1.0), (FullRankGaussian(), 0.2)):
+        whole = first(vl.Model(regression, **data), family)
+        assert first(batched, family) == pytest.approx(ratio * whole, rel=1e-14)
 
 
 def test_one_window_is_never_enough():
