@@ -1,9 +1,11 @@
 """Chapters and the notebooks made from them: made the same each time, and kept in step."""
 
+import platform
 from pathlib import Path
 
 import nbformat
 import notebooks
+import numpy as np
 import pytest
 
 CHAPTER = """\
@@ -46,6 +48,7 @@ def pair(source):
     notebook = notebooks.convert(source)
     for cell in notebooks.code_cells(notebook):
         cell.execution_count = 1
+    notebook.metadata["made_with"] = {"processor": "another"}
     nbformat.write(notebook, notebooks.notebook_of(source))
     return source
 
@@ -71,7 +74,10 @@ def test_progress_bars_are_not_stored_and_the_rest_is(source):
     assert [output.text for output in first.outputs] == ["shown\n"]
     assert second.outputs[0].data == {"text/plain": "2"}
     assert second.metadata == {"tags": ["hide-input"]}
+    made_with = notebook.metadata.pop("made_with")
     assert notebook.metadata == notebooks.METADATA
+    assert made_with["processor"].startswith(platform.machine())
+    assert made_with["numpy"] == np.__version__
 
 
 def test_a_cell_that_warns_is_refused(source):
@@ -108,6 +114,14 @@ def test_a_missing_notebook_is_found(source):
     assert "has no notebook" in complaints(source)
 
 
+def test_a_notebook_says_with_what_it_was_made(pair):
+    path = notebooks.notebook_of(pair)
+    notebook = nbformat.read(path, as_version=4)
+    del notebook.metadata["made_with"]
+    nbformat.write(notebook, path)
+    assert "does not say with what" in complaints(pair)
+
+
 def test_an_orphan_is_found(pair):
     pair.unlink()
     assert "has no source" in complaints(pair)
@@ -125,6 +139,11 @@ def test_a_picture_needs_words(pair):
     nbformat.write(notebook, path)
     assert "no alt text" in complaints(pair)
     assert "no caption" in complaints(pair)
+
+
+@pytest.mark.parametrize("source", sorted(notebooks.CHAPTERS.glob("*.md")), ids=lambda p: p.stem)
+def test_pictures_use_a_font_that_is_everywhere(source):
+    assert source.read_text().count('sns.set_theme(style="whitegrid", font="DejaVu Sans")') == 1
 
 
 def test_the_book_is_in_step():

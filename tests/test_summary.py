@@ -39,6 +39,17 @@ def test_chains_add_their_diagnostics():
     assert table["mu", "hdi 10%"] == diagnostics.hdi(IID["mu"], 0.8)[0]
 
 
+def test_select_takes_rows_by_name_in_the_order_asked_for():
+    table = summarise(IID, notes=("kept",))
+    some = table.select("L[1, 0]", "mu")
+    assert some.names == ("L[1, 0]", "mu")
+    assert some["mu", "sd"] == table["mu", "sd"]
+    assert some.notes == ("kept",)
+    assert table.select("L").names == ("L[0, 0]", "L[0, 1]", "L[1, 0]", "L[1, 1]")
+    with pytest.raises(ValueError, match=r"names: there is no 'm'; choose among mu, L\[0, 0\]"):
+        table.select("m")
+
+
 TABLE = Summary(
     ("mu", "a<b"),
     {

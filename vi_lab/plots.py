@@ -20,7 +20,7 @@ from vi_lab.checks import check_whole
 from vi_lab.engine import Array
 from vi_lab.fit import Fit
 from vi_lab.nuts import NutsResult
-from vi_lab.summary import flatten_draws
+from vi_lab.summary import flatten_draws, matching, unknown
 
 Result = Fit | NutsResult | Mapping[str, Array]
 Names = str | Sequence[str] | None
@@ -201,7 +201,7 @@ def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> An
     pairs = []
     for argument, name in {"x": x, "y": y}.items():
         if name not in scalars:
-            raise ValueError(f"{argument}: {_unknown(name, scalars)}")
+            raise ValueError(f"{argument}: {unknown(name, scalars)}")
         pairs.append(pooled[:, scalars.index(name)])
     ax = _new_axes(1, 1, width=4.2, height=4.2)[0, 0] if ax is None else ax
     ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.35, mew=0, rasterized=True)
@@ -242,18 +242,8 @@ def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[
     """Those numbers that ``names`` means, in its order; all of them, if None."""
     if names is None:
         return scalars, draws
-    chosen = []
-    for name in [names] if isinstance(names, str) else names:
-        found = [s for s in scalars if s == name or s.startswith(f"{name}[")]
-        if not found:
-            raise ValueError(f"names: {_unknown(name, scalars)}")
-        chosen += found
+    chosen = matching(scalars, names)
     return chosen, draws[..., [scalars.index(name) for name in chosen]]
-
-
-def _unknown(name: str, scalars: list[str]) -> str:
-    known = ", ".join(scalars[:8]) + (" ..." if len(scalars) > 8 else "")
-    return f"there is no {name!r}; choose among {known}"
 
 
 # ------------------------------------------------------------------------- drawing

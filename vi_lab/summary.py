@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from vi_lab.engine import Array
 class Summary:
     """A table that prints well.
 
-    ``summary["mu", "sd"]`` is a number, ``summary["sd"]`` a column.
+    ``summary["mu", "sd"]`` is a number, ``summary["sd"]`` a column, and
+    ``summary.select("mu", "theta")`` a table of some rows.
 
     Attributes
     ----------
@@ -38,6 +39,18 @@ class Summary:
         if name not in self.names:
             raise KeyError(f"{name!r} is no row; rows are {', '.join(self.names)}")
         return float(self.columns[column][self.names.index(name)])
+
+    def select(self, *names: str) -> Summary:
+        """The rows that ``names`` mean: ``"theta"`` all of its entries, ``"theta[0]"`` one.
+
+        Raises
+        ------
+        ValueError
+            if there is no such row.
+        """
+        rows = [self.names.index(row) for row in matching(self.names, names)]
+        columns = {column: values[rows] for column, values in self.columns.items()}
+        return Summary(tuple(self.names[i] for i in rows), columns, self.notes)
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         """``{name: {column: number}}``; ``pandas.DataFrame.from_dict(..., orient="index")``."""
@@ -124,6 +137,29 @@ def flatten_draws(draws: Mapping[str, Array], leading: int) -> tuple[list[str], 
         names += [f"{name}[{', '.join(map(str, i))}]" if shape else name for i in indices]
         parts.append(array.reshape(*array.shape[:leading], -1))
     return names, onp.concatenate(parts, axis=-1)
+
+
+def matching(rows: Sequence[str], names: str | Sequence[str]) -> list[str]:
+    """Those of ``rows`` that ``names`` means, in its order: ``"theta"`` is ``"theta[0]"``, ...
+
+    Raises
+    ------
+    ValueError
+        if a name means none.
+    """
+    chosen = []
+    for name in [names] if isinstance(names, str) else names:
+        found = [row for row in rows if row == name or row.startswith(f"{name}[")]
+        if not found:
+            raise ValueError(f"names: {unknown(name, rows)}")
+        chosen += found
+    return chosen
+
+
+def unknown(name: str, rows: Sequence[str]) -> str:
+    """What to say of a ``name`` that is no row."""
+    known = ", ".join(rows[:8]) + (" ..." if len(rows) > 8 else "")
+    return f"there is no {name!r}; choose among {known}"
 
 
 def _format(column: str, value: float) -> str:

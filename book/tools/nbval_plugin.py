@@ -10,11 +10,13 @@ A cell's tags change what is asked of it:
 ``nbval-ignore-output``
     outputs are not compared: for timings.
 ``tolerance-0.05``
-    numbers, integers too, may differ by 5%: for the output of a long chain, which may
-    take another path on another processor.
+    numbers, integers too, may differ by 5%: for what depends on where a search ends.
+``monte-carlo``
+    the cell shows a long chain, whose every draw hangs on the last bit: estimates and
+    pictures may differ as those of two independent runs do (see `monte_carlo`).
 ``jax-output``
     on autograd the cell runs, but its outputs are not compared: it names the engine, or
-    shows a long NUTS chain, which rounding drives apart after some thousand transitions.
+    shows what without a compiler is computed from fewer draws.
 ``raises-exception``
     the cell raises, and what it raises is compared.
 """
@@ -76,7 +78,8 @@ class ChapterCell(IPyNbCell):
         del skip_compare  # nbval leaves pictures out this way; nothing is left out here
         if "jax-output" in self._tags() and os.environ.get("VI_LAB_ENGINE") == "autograd":
             return True
-        self.comparison_traceback = list(differences(ref, test, self._tolerance()))
+        monte_carlo = "monte-carlo" in self._tags()
+        self.comparison_traceback = list(differences(ref, test, self._tolerance(), monte_carlo))
         return not self.comparison_traceback
 
     def _tolerance(self) -> float | None:

@@ -8,9 +8,10 @@ book shows. Nobody edits the notebook.
     python book/tools/notebooks.py PATH.md ...      run these
     python book/tools/notebooks.py --check          run nothing; name whatever is out of step
 
-The same source and the same outputs give the same file, byte for byte: no times are
-stored, a cell's id is a digest of its source, and what goes to stderr (progress bars)
-is dropped.
+The same source and the same outputs give the same file, byte for byte, on the same
+machine: no times are stored, a cell's id is a digest of its source, and what goes to
+stderr (progress bars) is dropped. The notebook's metadata say with which instructions
+and which versions its numbers were made.
 """
 
 from __future__ import annotations
@@ -21,21 +22,27 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from processor import instruction_set
 
 CHAPTERS = Path(__file__).parents[1] / "chapters"
 CELL_TIMEOUT = 1800  # seconds; long enough for the slowest engine on a slow machine
 
-# The same for every chapter and every machine: no version of Python, nothing of an editor's.
+# The same for every chapter and every machine: nothing of an editor's.
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
 }
+
+# Whose versions the last digits of an output may hang on.
+PACKAGES = ("numpy", "scipy", "autograd", "jax", "matplotlib", "seaborn", "arviz-stats")
 
 # How Python prints a warning: "file.py:12: UserWarning: ..."
 _WARNING = re.compile(r":\d+: (\w*Warning: .*)")
@@ -98,12 +105,20 @@ def execute(notebook: NotebookNode, folder: Path) -> NotebookNode:
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
-    notebook.metadata = nbformat.from_dict(METADATA)  # nbclient adds the kernel's version
+    # In place of nbclient's, which adds the kernel's version.
+    notebook.metadata = nbformat.from_dict(METADATA | {"made_with": made_with()})
     for cell in code_cells(notebook):
         if found := warnings_in(cell.outputs):
             raise RuntimeError(f"the cell\n\n{cell.source}\n\nwarns: {found[0]}")
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
+
+
+def made_with() -> dict[str, str]:
+    """The instruction set and the versions with which numbers are made here."""
+    versions = {name: version(name) for name in PACKAGES if find_spec(name.replace("-", "_"))}
+    python = ".".join(map(str, sys.version_info[:2]))
+    return {"processor": instruction_set(), "python": python, **versions}
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -140,6 +155,8 @@ def compare(expected: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
     """Complaints about ``notebook``, which should be ``expected`` with outputs."""
     if without_outputs(notebook) != without_outputs(expected):
         yield "differs from its source; run `make notebooks`"
+    if "made_with" not in notebook.metadata:
+        yield "does not say with what it was made; run `make notebooks`"
     for cell in code_cells(notebook):
         yield from (f"cell {cell.id}: {complaint}" for complaint in cell_complaints(cell))
 
@@ -147,6 +164,7 @@ def compare(expected: NotebookNode, notebook: NotebookNode) -> Iterator[str]:
 def without_outputs(notebook: NotebookNode) -> NotebookNode:
     """A copy as it was before it ran."""
     copy = nbformat.from_dict(notebook)
+    copy.metadata.pop("made_with", None)
     for cell in copy.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None

@@ -4,7 +4,8 @@ Numbers in text: integers are equal; the others agree to a relative tolerance, s
 rounding on another processor or in another engine passes and a change that a reader
 could notice does not. Words are equal, white space aside (a column widens when
 -0.00 becomes 0.00). Pictures: the root mean square over pixels stays small. What
-goes to stderr, progress bars mostly, is not compared.
+goes to stderr, progress bars mostly, is not compared. What depends on a long chain is
+compared by its Monte Carlo error instead: see `monte_carlo`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import matplotlib.image
 import numpy as np
+from monte_carlo import INK_RMS, ink_rms, reconcile
 
 Output = dict[str, Any]  # one output of a cell, as the notebook format has it
 
@@ -29,11 +31,15 @@ _NUMBER = re.compile(r"(?<![\w.])([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
 def differences(
-    stored: list[Output], fresh: list[Output], relative: float | None = None
+    stored: list[Output],
+    fresh: list[Output],
+    relative: float | None = None,
+    monte_carlo: bool = False,
 ) -> Iterator[str]:
     """In words, how the outputs of a cell now differ from those stored.
 
     Given a tolerance ``relative`` of its own, a cell's integers may differ by as much.
+    With ``monte_carlo``, estimates and pictures may differ as those of two long chains do.
     """
     stored, fresh = _without_stderr(stored), _without_stderr(fresh)
     kinds = [_kind(output) for output in stored], [_kind(output) for output in fresh]
@@ -42,7 +48,12 @@ def differences(
         return
     for old, new in zip(map(_content, stored), map(_content, fresh), strict=True):
         for mime, value in old.items():
-            yield from _compare(mime, value, new[mime], relative)
+            if monte_carlo:
+                complaints, now = _without_estimates(mime, value, new[mime])
+                yield from complaints
+            else:
+                now = new[mime]
+            yield from _compare(mime, value, now, relative)
 
 
 def _without_stderr(outputs: list[Output]) -> list[Output]:
@@ -63,6 +74,15 @@ def _content(output: Output) -> dict[str, Any]:
             return {"text/plain": f"{output['ename']}: {output['evalue']}"}
         case _:
             return dict(output["data"])
+
+
+def _without_estimates(mime: str, old: Any, new: Any) -> tuple[list[str], Any]:
+    """What Monte Carlo error does not explain, and ``new`` with the estimates of ``old``."""
+    if mime == "image/png":
+        rms = ink_rms(_pixels(old), _pixels(new))
+        told = f"the smoothed picture changed: RMS {rms:.4f}, more than {INK_RMS}"
+        return [told] if rms > INK_RMS else [], old
+    return reconcile(old, new) if isinstance(old, str) else ([], new)
 
 
 def _compare(mime: str, old: Any, new: Any, relative: float | None) -> Iterator[str]:

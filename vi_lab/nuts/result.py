@@ -17,7 +17,6 @@ STATISTICS = ("log_density", "acceptance", "n_leapfrog", "depth", "diverging", "
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
-MIN_ESS_FRACTION = 0.25
 MIN_BFMI = 0.3
 
 
@@ -82,11 +81,15 @@ class NutsResult:
     def summary(self, prob: float = 0.95) -> Summary:
         """Mean, sd, Monte Carlo error, interval, effective sample sizes, R-hat; then `problems`.
 
-        ``prob`` is the probability of the highest-density interval.
+        ``prob`` is the probability of the highest-density interval. Above the problems stands
+        how the draws were made: the acceptance aimed at was ``target_accept``, and each draw
+        took so many gradients on average, warm-up left out.
         """
         chains, num_draws = self.energy.shape
-        divergences = int(self.diverging.sum())
-        kept = f"{chains} chains of {num_draws} draws, {divergences} divergences"
+        kept = (
+            f"{chains} chains of {num_draws} draws, {int(self.diverging.sum())} divergences, "
+            f"acceptance {self.acceptance.mean():.2f}, {self.n_leapfrog.mean():.1f} gradients a draw"
+        )
         return summarise(self.draws, chains=True, prob=prob, notes=(kept, *self.problems))
 
     @cached_property
@@ -128,12 +131,6 @@ class NutsResult:
                 ess.round(),
                 f"bulk or tail effective sample size under {MIN_ESS_PER_CHAIN} a chain",
                 "means, intervals and these diagnostics are unreliable; draw more",
-            ),
-            (
-                table["ess_bulk"] < MIN_ESS_FRACTION * total,
-                table["ess_bulk"].round(),
-                f"effective sample size under {MIN_ESS_FRACTION:.0%} of the {total} draws",
-                "successive draws are alike; judge by ess_bulk, draw more, or reparameterise",
             ),
         )
         for bad, values, what, advice in rows:

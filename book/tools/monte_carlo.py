@@ -1,0 +1,163 @@
+r"""Compare what a cell says of a long Markov chain, by its Monte Carlo error.
+
+A chain is chaotic: a last bit that another processor rounds differently has moved every
+draw after some thousand transitions, so that one program on two machines gives two
+independent runs. The outputs of a cell tagged ``monte-carlo`` are therefore compared as
+those of two runs, with Monte Carlo errors s and s', standard deviations d and d' and
+effective sample sizes n and n' (of the tails), and z = 5:
+
+tables of estimates
+    the lines under a header that has the column ``mcse``, by what a column holds:
+
+    * ``mean``: :math:`|\Delta| \le z \sqrt{s^2 + s'^2}`;
+    * ``sd``: :math:`|\Delta| \le z \sqrt{d^2/n + d'^2/n'}`, since the error of an sd is
+      :math:`d \sqrt{(\kappa - 1)/4n}`, which this bounds for a kurtosis :math:`\kappa` up to 5;
+    * ``hdi``: the same with :math:`n^{2/3}` for n, because the ends of a shortest interval
+      converge as :math:`n^{-1/3}` (Chernoff 1964);
+    * ``ess_bulk``, ``ess_tail``, ``mcse``: within a factor `FACTOR`;
+    * ``r_hat``: :math:`|\Delta| \le 40 / n`.
+
+numbers with their error, ``1.5 ± 0.2``
+    as means are.
+what a sampler says of its steps
+    ``acceptance 0.91`` within `ACCEPTANCE`, ``3.8 gradients a draw`` within a factor `FACTOR`.
+pictures
+    by how much ink there is where, once scattered draws are smoothed: `ink_rms`.
+all else
+    words, counts, divergences: as in every other cell.
+
+``tests/test_monte_carlo.py`` says how the bounds were measured, and how often a right
+sampler fails them; it also breaks the sampler, and sees the chapter fail.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+Z = 5.0
+"""Standard errors of a difference: one right number in two million is further off."""
+FACTOR = 3.0
+"""Between two effective sample sizes."""
+ACCEPTANCE = 0.2
+"""Between the mean acceptance of two runs, whose step sizes were adapted apart."""
+INK_RMS = 0.02
+"""Between two smoothed pictures."""
+SMOOTHING = 0.02
+"""The standard deviation of the smoothing, relative to the width of a picture."""
+
+Row = dict[str, float]  # a row of a table, by column
+
+
+def reconcile(old: str, new: str) -> tuple[list[str], str]:
+    """Differences beyond Monte Carlo error; and ``new``, with the numbers of ``old`` for its own.
+
+    What is left different in the second was no estimate, and is for others to judge.
+    """
+    complaints: list[str] = []
+    lines, columns = [], None
+    old_lines, new_lines = old.splitlines(), new.splitlines()
+    if len(old_lines) != len(new_lines):
+        return [], new
+    for before, now in zip(old_lines, new_lines, strict=True):
+        a, b = _cells(before), _cells(now)
+        if a == b and "mcse" in a:
+            columns = a
+        elif columns and len(a) == len(b) == len(columns) + 1 and a[0] == b[0]:
+            rows = [dict(zip(columns, map(float, cells[1:]), strict=True)) for cells in (a, b)]
+            complaints += [f"{a[0]}: {found}" for found in _row_differences(*rows)]
+            now = before
+        else:
+            columns = None
+            found, now = _reconcile_phrases(before, now)
+            complaints += found
+        lines.append(now)
+    return complaints, "\n".join(lines)
+
+
+def _cells(line: str) -> list[str]:
+    """The cells of a line of a table: at least two spaces lie between them."""
+    return re.split(r"\s{2,}", line.strip())
+
+
+# ----------------------------------------------------------------------------- tables
+
+
+def _row_differences(old: Row, new: Row) -> Iterator[str]:
+    for column, before in old.items():
+        now = new[column]
+        equal = now == before or (math.isnan(now) and math.isnan(before))  # R-hat of a constant
+        if not (equal or _same_estimate(column, old, new)):
+            yield f"{column} was {before:g} and is now {now:g}, beyond Monte Carlo error"
+
+
+def _same_estimate(column: str, old: Row, new: Row) -> bool:
+    """Whether two runs may differ so in ``column``; False if one of them is not a number."""
+    difference = abs(new[column] - old[column])
+    if column == "mean":
+        return difference <= Z * math.hypot(old["mcse"], new["mcse"])
+    if column in {"mcse", "ess_bulk", "ess_tail"}:
+        return _within_factor(old[column], new[column])
+    if column == "r_hat":
+        return difference <= 40.0 / min(old["ess_bulk"], new["ess_bulk"])
+    if column == "sd" or column.startswith("hdi"):
+        power = 0.5 if column == "sd" else 1.0 / 3.0
+        errors = (row["sd"] / row["ess_tail"] ** power for row in (old, new))
+        return difference <= Z * math.hypot(*errors)
+    return difference == 0.0
+
+
+def _within_factor(old: float, new: float) -> bool:
+    return old <= FACTOR * new and new <= FACTOR * old
+
+
+# ---------------------------------------------------------------------------- phrases
+
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+
+
+def _same_with_error(old: tuple[float, ...], new: tuple[float, ...]) -> bool:
+    return abs(new[0] - old[0]) <= Z * math.hypot(old[1], new[1]) and _within_factor(old[1], new[1])
+
+
+_PHRASES: dict[str, Callable[[tuple[float, ...], tuple[float, ...]], bool]] = {
+    rf"{_NUMBER} ± {_NUMBER}": _same_with_error,
+    rf"acceptance {_NUMBER}": lambda old, new: abs(new[0] - old[0]) <= ACCEPTANCE,
+    rf"{_NUMBER} gradients a draw": lambda old, new: _within_factor(old[0], new[0]),
+}
+
+
+def _reconcile_phrases(old: str, new: str) -> tuple[list[str], str]:
+    """`reconcile` for one line outside tables."""
+    complaints = []
+    for pattern, same in _PHRASES.items():
+        before, now = list(re.finditer(pattern, old)), list(re.finditer(pattern, new))
+        if len(before) != len(now):
+            continue
+        for a, b in zip(before, now, strict=True):
+            if not same(*(tuple(map(float, match.groups())) for match in (a, b))):
+                complaints.append(f"{a[0]!r} is now {b[0]!r}, beyond Monte Carlo error")
+        replacements = iter(match[0] for match in before)
+        new = re.sub(pattern, lambda _, known=replacements: next(known), new)
+    return complaints, new
+
+
+# --------------------------------------------------------------------------- pictures
+
+
+def ink_rms(old: np.ndarray, new: np.ndarray) -> float:
+    """Root mean square difference of two smoothed pictures (rows, columns, channels), 0 to 1.
+
+    Pictures whose sizes differ by a few pixels, as the width of a tick's label may, are
+    compared from their lower right corner, where the axes end.
+    """
+    height, width = np.minimum(old.shape, new.shape)[:2]
+    sigma = SMOOTHING * width
+    smoothed = [
+        gaussian_filter(picture[-height:, -width:, :3], (sigma, sigma, 0)) for picture in (old, new)
+    ]
+    return float(np.sqrt(np.mean((smoothed[0] - smoothed[1]) ** 2)))
