@@ -194,19 +194,13 @@ def hasty(run, tune, init):
     return state._replace(averaging=state.averaging._replace(log_step_size=longer))
 sampler._warm_up = hasty
 """,
-    "every leaf as good as another": """
+    "every proposal is taken": """
 from vi_lab.nuts import iterative
-leaf = iterative.leaf
-iterative.leaf = lambda *start: (span := leaf(*start))._replace(log_weight=0.0 * span.log_weight)
+iterative.share = iterative.bias = lambda a, b: 1.0
 """,
-    "no step is accepted": """
+    "no proposal is taken": """
 from vi_lab.nuts import iterative
-transition = iterative.transition
-def stay(hamiltonian, step_size, start, noise):
-    _, record = transition(hamiltonian, step_size, start, noise)
-    return start, record._replace(z=start.z, log_density=start.log_density)
-from vi_lab.nuts import chains
-chains.transition = stay
+iterative.share = iterative.bias = lambda a, b: 0.0
 """,
 }
 
