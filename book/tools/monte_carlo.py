@@ -70,12 +70,13 @@ def reconcile(old: str, new: str) -> tuple[list[str], str]:
         elif columns and len(a) == len(b) == len(columns) + 1 and a[0] == b[0]:
             rows = [dict(zip(columns, map(float, cells[1:]), strict=True)) for cells in (a, b)]
             complaints += [f"{a[0]}: {found}" for found in _row_differences(*rows)]
-            now = before
+            lines.append(before)
+            continue
         else:
             columns = None
-            found, now = _reconcile_phrases(before, now)
-            complaints += found
-        lines.append(now)
+        found, line = _reconcile_phrases(before, now)
+        complaints += found
+        lines.append(line)
     return complaints, "\n".join(lines)
 
 
@@ -141,8 +142,8 @@ def _reconcile_phrases(old: str, new: str) -> tuple[list[str], str]:
         for a, b in zip(before, now, strict=True):
             if not same(*(tuple(map(float, match.groups())) for match in (a, b))):
                 complaints.append(f"{a[0]!r} is now {b[0]!r}, beyond Monte Carlo error")
-        replacements = iter(match[0] for match in before)
-        new = re.sub(pattern, lambda _, known=replacements: next(known), new)
+        for a, b in zip(reversed(before), reversed(now), strict=True):
+            new = new[: b.start()] + a[0] + new[b.end() :]
     return complaints, new
 
 

@@ -86,9 +86,10 @@ class NutsResult:
         took so many gradients on average, warm-up left out.
         """
         chains, num_draws = self.energy.shape
+        acceptance, gradients = self.acceptance.mean(), self.n_leapfrog.mean()
         kept = (
             f"{chains} chains of {num_draws} draws, {int(self.diverging.sum())} divergences, "
-            f"acceptance {self.acceptance.mean():.2f}, {self.n_leapfrog.mean():.1f} gradients a draw"
+            f"acceptance {acceptance:.2f}, {gradients:.1f} gradients a draw"
         )
         return summarise(self.draws, chains=True, prob=prob, notes=(kept, *self.problems))
 
