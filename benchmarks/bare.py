@@ -18,8 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from vi_lab.optimizers import Adam
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.optimizers import Adam, ConstantThenDecay
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8

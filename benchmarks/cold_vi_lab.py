@@ -11,8 +11,7 @@ import numpy as np
 
 import vi_lab as vl
 from vi_lab import HalfNormal, Normal
-from vi_lab.optimizers import Adam
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.optimizers import Adam, ConstantThenDecay
 
 
 def gaussian(m: Any, x: Any) -> None:

@@ -24,8 +24,7 @@ import numpy as np
 
 import vi_lab as vl
 from benchmarks.timing import Measure, Target
-from vi_lab.optimizers import Adam
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.optimizers import Adam, ConstantThenDecay
 
 STEPS = 50_000
 AUTOGRAD_STEPS = 2_000

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.supports import Real
+from vi_lab.transforms.supports import Real
 
 INF = onp.inf
 

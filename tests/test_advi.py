@@ -10,14 +10,15 @@ import scipy.special
 import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.averaging import TailAverage
-from vi_lab.base_draws import Independent
-from vi_lab.eta_search import search_eta
+from vi_lab.advi import blocks
+from vi_lab.advi.blocks import Problem
+from vi_lab.advi.eta_search import search_eta
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.loop import Problem
-from vi_lab.objectives import StickingTheLanding
+from vi_lab.gradients.base_draws import Independent
+from vi_lab.gradients.estimators import StickingTheLanding
 from vi_lab.optimizers import SGD, Adam, AdviSequence, WindowedAdagrad
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.optimizers.averaging import TailAverage
+from vi_lab.optimizers.schedules import ConstantThenDecay
 
 N, MEAN, SD = (
     100,
@@ -269,7 +270,7 @@ def test_both_engines_give_the_same_fit(family):
 
 def test_blocks_do_not_change_the_numbers(monkeypatch):
     whole = short()
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 7)
+    monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 7)
     assert (short().losses == whole.losses).all()
 
 
@@ -280,7 +281,7 @@ def test_more_draws_a_step_make_less_noise():
 
 
 def test_callback_sees_the_fit_and_may_stop_it(monkeypatch):
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 10)
+    monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 10)
     seen = []
     fit = short(callback=lambda step, params, losses: seen.append((step, losses.size)) or step > 60)
     assert [step for step, _ in seen] == sorted({step for step, _ in seen})
@@ -290,7 +291,7 @@ def test_callback_sees_the_fit_and_may_stop_it(monkeypatch):
 
 
 def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 50)
+    monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 50)
 
     def interrupt(step, params, losses):
         if step >= 100:
@@ -305,9 +306,7 @@ def test_an_interrupted_fit_keeps_what_it_has(monkeypatch):
 
 
 def test_a_fit_interrupted_at_once_is_its_start(monkeypatch):
-    monkeypatch.setattr(
-        "vi_lab.loop.Problem.step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr(blocks.Problem, "step", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     fit = short(engine="autograd")
     assert fit.interrupted
     assert repr(fit) == "Fit(mean_field, 0 steps on autograd, interrupted)"

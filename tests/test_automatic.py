@@ -11,11 +11,12 @@ import pytest
 import vi_lab as vl
 import vi_lab.numpy as np
 from benchmarks import targets
-from vi_lab.automatic import Search
-from vi_lab.base_draws import Antithetic, Independent, Sobol
-from vi_lab.descent import FIRST_WINDOW
+from vi_lab.advi import blocks
+from vi_lab.advi.automatic import Search
+from vi_lab.advi.stages import FIRST_WINDOW
 from vi_lab.families import FullRankGaussian, MeanFieldGaussian
-from vi_lab.objectives import Reparameterised, StickingTheLanding
+from vi_lab.gradients.base_draws import Antithetic, Independent, Sobol
+from vi_lab.gradients.estimators import Reparameterised, StickingTheLanding
 
 FAMILIES = targets.FAMILIES
 
@@ -70,7 +71,7 @@ def test_the_bits_follow_from_the_seed_alone(monkeypatch, engine):
     assert bits(first) == bits(again)
     assert first.convergence == again.convergence
     assert bits(first) != bits(other)
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 7)
+    monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 7)
     assert bits(quietly(NOTEBOOK.model, **SHORT)) == bits(first)
 
 
@@ -102,7 +103,7 @@ def interrupting(when):
 @pytest.mark.parametrize(("when", "main"), [(0, False), (130, False), (160, True), (290, True)])
 def test_an_interrupted_fit_returns_what_there_is(monkeypatch, when, main):
     """320 steps: 160 of warm-up and 160 of descent. Stopped in either, early and late."""
-    monkeypatch.setattr("vi_lab.loop.FIRST_BLOCK", 10)
+    monkeypatch.setattr(blocks, "FIRST_BLOCK", 10)
     with pytest.warns(vl.ConvergenceWarning, match="NOT CONVERGED: it was interrupted"):
         fit = vl.advi(
             NOTEBOOK.model,

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vi_lab.averaging import Average, ExponentialAverage, TailAverage
 from vi_lab.engine import Engine, Tree, current
+from vi_lab.optimizers.averaging import Average, ExponentialAverage, TailAverage
 
 ITERATES = np.random.default_rng(1).normal(size=(9, 2))  # x_0, ..., x_8
 

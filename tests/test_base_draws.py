@@ -8,7 +8,7 @@ import numpy as onp
 import pytest
 from scipy.special import ndtr
 
-from vi_lab.base_draws import SOBOL_MAX_DIM, Antithetic, Independent, Sobol
+from vi_lab.gradients.base_draws import SOBOL_MAX_DIM, Antithetic, Independent, Sobol
 
 ALL = [Independent(), Antithetic(), Sobol()]
 STEPS = 20_000

@@ -4,15 +4,16 @@ import numpy as onp
 import pytest
 
 import vi_lab as vl
-from vi_lab import checkpoint as checkpoints
 from vi_lab import zoo
-from vi_lab.checkpoint import Checkpoint
+from vi_lab.advi import blocks
 from vi_lab.optimizers import Adam
+from vi_lab.results import checkpoint as checkpoints
+from vi_lab.results.checkpoint import Checkpoint
 
 
 @pytest.fixture(autouse=True)
 def _short_blocks_written_at_once(monkeypatch):
-    monkeypatch.setattr("vi_lab.loop.STEPS_PER_BLOCK", 50)  # or a block would be the whole fit
+    monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 50)  # or a block would be the whole fit
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
 
 

@@ -19,8 +19,8 @@ from vi_lab.conjugate import (
     svi,
 )
 from vi_lab.conjugate.streams import MapSource, shuffled, source_of
+from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
-from vi_lab.trees import tree_map
 
 X = onp.random.default_rng(0).normal(3.0, 2.0, 1_000)
 MODEL = NormalModel(mean=0.5, strength=0.3, shape=2.0, rate=1.5)

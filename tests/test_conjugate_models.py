@@ -19,7 +19,7 @@ from vi_lab.conjugate import (
     half_steps,
     natural_step,
 )
-from vi_lab.trees import tree_leaves, tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map
 
 ARD = LinearRegression(precision=vl.Gamma(0.5, 0.3))
 MODELS = {

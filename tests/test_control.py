@@ -7,11 +7,11 @@ import pytest
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.control import controlled_negative_elbo
-from vi_lab.deterministic import balanced_draws
+from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import current
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.objectives import Reparameterised, StickingTheLanding
+from vi_lab.gradients.control_variate import controlled_negative_elbo
+from vi_lab.gradients.estimators import Reparameterised, StickingTheLanding
 
 DIM = 3
 RNG = onp.random.default_rng(0)

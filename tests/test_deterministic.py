@@ -6,7 +6,7 @@ import pytest
 import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab import zoo
-from vi_lab.deterministic import balanced_draws
+from vi_lab.advi.deterministic import balanced_draws
 
 
 def test_fit_of_the_first_model(engine):

@@ -7,7 +7,7 @@ import numpy as onp
 import pytest
 from arviz_stats.base.array import array_stats
 
-from vi_lab import diagnostics
+from vi_lab.results import diagnostics
 
 DRAWS = onp.random.default_rng(3).standard_normal((4, 1_000, 2, 3))
 
@@ -78,7 +78,8 @@ def test_hdi_refuses_a_bad_probability(prob):
 
 def test_hdi_does_not_wait_for_arviz():
     code = (
-        "import sys, numpy; from vi_lab import diagnostics; diagnostics.hdi(numpy.arange(9.0));"
+        "import sys, numpy; from vi_lab.results import diagnostics; "
+        "diagnostics.hdi(numpy.arange(9.0));"
         "sys.exit('arviz_stats' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,7 +25,7 @@ from vi_lab.distributions import (
     StudentT,
     Uniform,
 )
-from vi_lab.supports import Interval, Ordered, Positive, Simplex
+from vi_lab.transforms.supports import Interval, Ordered, Positive, Simplex
 
 NAN = onp.nan
 REFUSED = {

@@ -28,7 +28,7 @@ from vi_lab.distributions import (
     Truncated,
     Uniform,
 )
-from vi_lab.supports import GreaterThan, Interval, LessThan, NonNegative, Real
+from vi_lab.transforms.supports import GreaterThan, Interval, LessThan, NonNegative, Real
 
 continuous_case = pytest.mark.parametrize("case", cases.CONTINUOUS, ids=repr)
 

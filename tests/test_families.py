@@ -6,7 +6,6 @@ import scipy.stats
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.averaging import TailAverage
 from vi_lab.engine import current
 from vi_lab.families import (
     FullRankGaussian,
@@ -18,7 +17,8 @@ from vi_lab.families import (
 )
 from vi_lab.model import Target
 from vi_lab.optimizers import Adam
-from vi_lab.schedules import ConstantThenDecay
+from vi_lab.optimizers.averaging import TailAverage
+from vi_lab.optimizers.schedules import ConstantThenDecay
 
 LOC, LOG_SCALE = onp.array([1.0, -2.0, 0.5]), onp.array([0.3, -1.0, 0.7])
 LOWER = onp.array([[9.0, 9.0, 9.0], [0.5, 9.0, 9.0], [-0.8, 0.4, 9.0]])  # 9: must not matter

@@ -5,7 +5,7 @@ import pytest
 
 import vi_lab as vl
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.storage import save_arrays
+from vi_lab.results.storage import save_arrays
 
 
 def program(m, x):

@@ -16,7 +16,7 @@ from vi_lab.conjugate import mixture_base as base
 from vi_lab.conjugate.mixture import GaussianMixture
 from vi_lab.conjugate.mixture_known import KnownVarianceMixture
 from vi_lab.conjugate.mixture_wishart import expectations, log_normalizer, to_naturals
-from vi_lab.trees import tree_leaves, tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map
 
 QUIET = {"progress": False}
 TIGHT = {"progress": False, "rtol": 0.0, "atol": 1e-13, "max_sweeps": 5_000}

@@ -6,7 +6,7 @@ import scipy.stats
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.supports import Interval, NonNegative, Real
+from vi_lab.transforms.supports import Interval, NonNegative, Real
 
 X = onp.array([0.3, -1.2, 0.8, 2.0])
 

@@ -36,7 +36,7 @@ from monte_carlo import INK_RMS, ink_rms, reconcile
 from nbformat.v4 import new_code_cell
 from outputs import differences
 
-from vi_lab.summary import summarise
+from vi_lab.results.summary import summarise
 
 HEADER = "        mean      sd      mcse  hdi 2.5%  hdi 97.5%  ess_bulk  ess_tail  r_hat"
 ROW = "mu    0.1350  0.0990  0.000770  -0.05920     0.3290     16500     12900  1.000"

@@ -7,13 +7,13 @@ import pytest
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.descent import Descent, run_steps
+from vi_lab.advi.natural_gradient import Diagonal, Referred, Triangular, coordinates_of
+from vi_lab.advi.stages import Descent, run_steps
+from vi_lab.advi.step_rule import UnitSteps
 from vi_lab.engine import current
+from vi_lab.engine.trees import tree_map
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
-from vi_lab.natural import Diagonal, Referred, Triangular, coordinates_of
-from vi_lab.objectives import StickingTheLanding
-from vi_lab.trees import tree_map
-from vi_lab.unit_steps import UnitSteps
+from vi_lab.gradients.estimators import StickingTheLanding
 
 DIM = 3
 MEAN_FIELD, FULL_RANK, LOW_RANK = MeanFieldGaussian(), FullRankGaussian(), LowRankGaussian(rank=2)

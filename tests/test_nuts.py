@@ -12,12 +12,12 @@ from scipy import signal, special, stats
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab import diagnostics
 from vi_lab.errors import ConvergenceWarning
 from vi_lab.nuts import NutsResult, chains, iterative, sampler
 from vi_lab.nuts.adaptation import start_averaging
 from vi_lab.nuts.result import STATISTICS
 from vi_lab.nuts.trajectory import Noise
+from vi_lab.results import diagnostics
 
 # ------------------------------------------------------------------ targets
 

@@ -5,18 +5,18 @@ import pytest
 
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.base_draws import Antithetic, Independent, Sobol
-from vi_lab.deterministic import balanced_draws
+from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import current
 from vi_lab.families import FAMILIES
-from vi_lab.model import Target
-from vi_lab.objectives import (
+from vi_lab.gradients.base_draws import Antithetic, Independent, Sobol
+from vi_lab.gradients.estimators import (
     Reparameterised,
     ScoreFunction,
     StickingTheLanding,
     check_base_draws,
     get_estimator,
 )
+from vi_lab.model import Target
 
 PRECISION = onp.array([[2.0, 0.6, 0.0], [0.6, 1.5, -0.4], [0.0, -0.4, 1.0]])
 CENTRE = onp.array([0.5, -1.0, 2.0])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vi_lab.engine import Engine, Tree, current
+from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers import (
     SGD,
     Adagrad,
@@ -19,8 +20,7 @@ from vi_lab.optimizers import (
     RMSProp,
     WindowedAdagrad,
 )
-from vi_lab.schedules import ConstantThenDecay, RobbinsMonro
-from vi_lab.trees import tree_map
+from vi_lab.optimizers.schedules import ConstantThenDecay, RobbinsMonro
 
 
 class Case(NamedTuple):

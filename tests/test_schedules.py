@@ -8,7 +8,7 @@ import pytest
 
 from vi_lab.engine import Engine
 from vi_lab.optimizers import AdviSequence
-from vi_lab.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
+from vi_lab.optimizers.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
 
 VALUES = [  # schedule, steps, step sizes by hand
     (RobbinsMonro(2.0, delay=3.0, forgetting=1.0), [1, 2, 7], [1 / 2, 2 / 5, 1 / 5]),

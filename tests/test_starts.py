@@ -7,7 +7,7 @@ import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab import engine as engines
 from vi_lab import zoo
-from vi_lab.starts import best_start, prior_points
+from vi_lab.advi.starts import best_start, prior_points
 
 
 def two_modes(z):

@@ -3,8 +3,8 @@
 import numpy as onp
 import pytest
 
-from vi_lab import diagnostics
-from vi_lab.summary import Summary, summarise
+from vi_lab.results import diagnostics
+from vi_lab.results.summary import Summary, summarise
 
 RNG = onp.random.default_rng(5)
 IID = {"mu": RNG.normal(2.0, 3.0, 4_000), "L": RNG.standard_normal((4_000, 2, 2))}

@@ -6,8 +6,8 @@ import inspect
 import numpy as np
 import pytest
 
-from vi_lab import supports
-from vi_lab.supports import (
+from vi_lab.transforms import supports
+from vi_lab.transforms.supports import (
     Boolean,
     CorrelationCholesky,
     CovarianceCholesky,

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vi_lab import supports
 from vi_lab.transforms import (
     Chain,
     CorrelationCholeskyTransform,
@@ -21,6 +20,7 @@ from vi_lab.transforms import (
     Softplus,
     StickBreaking,
     UpperBound,
+    supports,
     to_support,
 )
 

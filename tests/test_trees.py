@@ -5,7 +5,7 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from vi_lab.trees import tree_leaves, tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map
 
 Pair = namedtuple("Pair", "first second")
 

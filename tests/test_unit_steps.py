@@ -3,7 +3,7 @@
 import numpy as onp
 import pytest
 
-from vi_lab.unit_steps import BETA_1, MOST_UNITS, UnitSteps
+from vi_lab.advi.step_rule import BETA_1, MOST_UNITS, UnitSteps
 
 GAMMA = 0.1
 LONGEST = MOST_UNITS / GAMMA  # of the first gradient

@@ -5,8 +5,8 @@ import pytest
 
 import vi_lab as vl
 from vi_lab import zoo
-from vi_lab.averaging import TailAverage
 from vi_lab.optimizers import AdviSequence, WindowedAdagrad
+from vi_lab.optimizers.averaging import TailAverage
 
 BEST_SD = onp.array([0.098121, 0.070366])  # tests/test_advi.py computes them
 SEEDS = range(8)

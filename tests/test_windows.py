@@ -15,9 +15,9 @@ import pytest
 import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.deterministic import balanced_draws
+from vi_lab.advi.deterministic import balanced_draws
+from vi_lab.advi.stopping import BATCHES, FEWEST_DRAWS, MOST_DRAWS, Judge, judge
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.windows import BATCHES, FEWEST_DRAWS, MOST_DRAWS, Judge, judge
 
 DIM = 4
 RNG = onp.random.default_rng(0)

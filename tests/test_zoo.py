@@ -11,9 +11,9 @@ from scipy.stats import halfnorm, multivariate_normal, norm
 import vi_lab as vl
 from vi_lab import zoo
 from vi_lab.optimizers import Adam
-from vi_lab.summary import summarise
-from vi_lab.supports import Interval
+from vi_lab.results.summary import summarise
 from vi_lab.transforms import to_support
+from vi_lab.transforms.supports import Interval
 from vi_lab.zoo.entry import zero_based
 from vi_lab.zoo.nonlinear import discounted_sums
 from vi_lab.zoo.summed_out import log_matrix_product

@@ -51,9 +51,9 @@ from vi_lab.distributions import (
 from vi_lab.engine import use
 from vi_lab.errors import ConvergenceWarning, NonFiniteError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
-from vi_lab.fit import Fit
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import nuts
+from vi_lab.results.fit import Fit
 
 if TYPE_CHECKING:
     import vi_lab.conjugate as conjugate  # noqa: PLR0402

@@ -18,9 +18,9 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
-from vi_lab.fit import Fit
 from vi_lab.nuts import NutsResult
-from vi_lab.summary import flatten_draws, matching, unknown
+from vi_lab.results.fit import Fit
+from vi_lab.results.summary import flatten_draws, matching, unknown
 
 Result = Fit | NutsResult | Mapping[str, Array]
 Names = str | Sequence[str] | None

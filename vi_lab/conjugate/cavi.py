@@ -29,9 +29,9 @@ from vi_lab.conjugate.model import (
 from vi_lab.conjugate.result import ConjugateFit, final_elbos
 from vi_lab.conjugate.streams import Source, source_of
 from vi_lab.engine import Array
+from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
 from vi_lab.progress import progress_bar
-from vi_lab.trees import tree_map
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
 SAME_OPTIMUM = 0.01  # nats: starts that end so close are counted together

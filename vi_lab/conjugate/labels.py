@@ -18,7 +18,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array, Tree
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
 
 
 def order_labels(values: Array) -> onp.ndarray:

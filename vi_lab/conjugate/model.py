@@ -49,7 +49,7 @@ from typing import Any, ClassVar, Self
 import numpy as onp
 
 from vi_lab.engine import Array
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
 
 Params = dict[str, dict[str, Array]]
 """Block -> name -> natural parameters: of a Gamma factor ``{"shape", "rate"}``, of a Normal

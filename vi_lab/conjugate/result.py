@@ -9,8 +9,8 @@ import numpy as onp
 from vi_lab.checks import check_whole
 from vi_lab.conjugate.model import ConjugateModel, Params
 from vi_lab.engine import Array
-from vi_lab.summary import Summary, summarise
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
+from vi_lab.results.summary import Summary, summarise
 
 SUMMARY_DRAWS = 10_000
 

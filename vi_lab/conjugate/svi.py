@@ -26,9 +26,9 @@ from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_s
 from vi_lab.conjugate.result import ConjugateFit
 from vi_lab.conjugate.streams import ArraySource, Source, source_of
 from vi_lab.engine import Array
+from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
 from vi_lab.progress import progress_bar
-from vi_lab.trees import tree_map
 
 DEFAULT_EPOCHS = 10
 EVALUATIONS = 50  # in a whole run

@@ -31,9 +31,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab import supports
 from vi_lab.engine import Array
-from vi_lab.supports import Support
+from vi_lab.transforms import supports
+from vi_lab.transforms.supports import Support
 
 Shape = int | tuple[int, ...]
 
@@ -252,7 +252,7 @@ def interior(support: Support, shape: tuple[int, ...]) -> Array:
         case supports.CovarianceCholesky() | supports.CorrelationCholesky():
             point = onp.eye(shape[-1])
         case _:
-            raise TypeError(f"support: {support!r} is none of those in vi_lab.supports")
+            raise TypeError(f"support: {support!r} is none of those in vi_lab.transforms.supports")
     return point
 
 

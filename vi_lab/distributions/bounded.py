@@ -21,7 +21,7 @@ from vi_lab.distributions.base import (
     safe_log,
 )
 from vi_lab.engine import Array
-from vi_lab.supports import Interval, Support
+from vi_lab.transforms.supports import Interval, Support
 
 UNIT_INTERVAL = Interval(0.0, 1.0)
 

@@ -36,7 +36,7 @@ import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.distributions.base import POSITIVE, Distribution, Rule, Shape
 from vi_lab.engine import Array
-from vi_lab.supports import CorrelationCholesky, Support
+from vi_lab.transforms.supports import CorrelationCholesky, Support
 
 LOG_PI = math.log(math.pi)
 

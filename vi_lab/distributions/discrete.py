@@ -33,7 +33,7 @@ from vi_lab.distributions.base import (
     is_constant,
 )
 from vi_lab.engine import Array
-from vi_lab.supports import Boolean, IntegerInterval, NonNegativeInteger, Support
+from vi_lab.transforms.supports import Boolean, IntegerInterval, NonNegativeInteger, Support
 
 PROBS_OR_LOGITS: Mapping[str, Rule] = {"probs": PROBABILITY, "logits": FINITE}
 

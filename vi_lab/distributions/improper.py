@@ -9,7 +9,7 @@ import numpy as onp
 
 from vi_lab.distributions.base import Distribution, Shape
 from vi_lab.engine import Array
-from vi_lab.supports import Real, Support
+from vi_lab.transforms.supports import Real, Support
 
 REAL_LINE = Real()
 
@@ -25,7 +25,7 @@ class Flat(Distribution):
     Examples
     --------
     >>> from vi_lab.distributions import Flat
-    >>> from vi_lab.supports import Positive
+    >>> from vi_lab.transforms.supports import Positive
     >>> Flat(Positive()).log_prob([2.0, -1.0])
     array([  0., -inf])
     """

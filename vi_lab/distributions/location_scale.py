@@ -35,7 +35,7 @@ from vi_lab.distributions.base import (
     safe_log,
 )
 from vi_lab.engine import Array
-from vi_lab.supports import Real, Support
+from vi_lab.transforms.supports import Real, Support
 
 ROOT_TWO = math.sqrt(2.0)
 LOG_ROOT_PI = 0.5 * math.log(math.pi)

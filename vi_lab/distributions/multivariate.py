@@ -23,7 +23,7 @@ from vi_lab.distributions.base import (
     is_constant,
 )
 from vi_lab.engine import Array
-from vi_lab.supports import RealVector, Simplex, Support
+from vi_lab.transforms.supports import RealVector, Simplex, Support
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 

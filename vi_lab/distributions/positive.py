@@ -29,7 +29,7 @@ from vi_lab.distributions.base import (
 )
 from vi_lab.distributions.location_scale import LOG_ROOT_PI, LOG_TWO, ROOT_TWO
 from vi_lab.engine import Array
-from vi_lab.supports import NonNegative, Positive, Support
+from vi_lab.transforms.supports import NonNegative, Positive, Support
 
 
 @dataclass(frozen=True, eq=False)

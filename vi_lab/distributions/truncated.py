@@ -24,7 +24,6 @@ from typing import Any
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab import supports
 from vi_lab.distributions.base import (
     NOT_NAN,
     Continuous,
@@ -36,7 +35,8 @@ from vi_lab.distributions.base import (
 )
 from vi_lab.distributions.bounded import check_order
 from vi_lab.engine import Array
-from vi_lab.supports import Support
+from vi_lab.transforms import supports
+from vi_lab.transforms.supports import Support
 
 LOG_HALF = math.log(0.5)
 

@@ -18,7 +18,7 @@ from autograd.numpy.numpy_vjps import unbroadcast_f
 from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
 
 from vi_lab.engine import Array, Tree, running
-from vi_lab.trees import tree_leaves, tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map
 
 # autograd's own rule for `where` forgets to sum over the axes along which a branch was repeated,
 # so that its derivative has the wrong shape. (In 1.9 what is called `where` is a plain

@@ -12,8 +12,8 @@ import numpy as onp
 from vi_lab.engine import Array
 from vi_lab.model.data import guard
 from vi_lab.model.handlers import Latent
-from vi_lab.supports import Support
 from vi_lab.transforms import to_support
+from vi_lab.transforms.supports import Support
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from vi_lab.model.data import row_blocks, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
 from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
-from vi_lab.supports import Support
 from vi_lab.transforms import to_support
+from vi_lab.transforms.supports import Support
 
 NUMBERS_AT_ONCE = 2**22  # draws times rows in one evaluation for all rows
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab import diagnostics
-from vi_lab.storage import load_arrays, save_arrays
-from vi_lab.summary import Summary, summarise
+from vi_lab.results import diagnostics
+from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.summary import Summary, summarise
 
 STATISTICS = ("log_density", "acceptance", "n_leapfrog", "depth", "diverging", "energy")
 
@@ -142,7 +142,7 @@ class NutsResult:
     # ------------------------------------------------------------- in and out
     def to_arviz(self) -> Any:
         """Posterior, sample statistics and observed data as ArviZ's tree."""
-        from vi_lab.export import to_arviz  # ArviZ is optional and slow to import
+        from vi_lab.results.export import to_arviz  # ArviZ is optional and slow to import
 
         statistics = {
             "lp": self.log_density,

@@ -5,7 +5,7 @@ everything elementwise, each takes
 
 .. math:: x_t = x_{t-1} - \gamma_t d_t
 
-with a step size :math:`\gamma_t` (a number or a schedule, `vi_lab.schedules`) and a
+with a step size :math:`\gamma_t` (a number or a schedule, `vi_lab.optimizers.schedules`) and a
 direction :math:`d_t` that is a function of :math:`g_1, \dots, g_t` alone. (`Clipped` bounds
 the length of the gradient that any of them sees.)
 
@@ -33,7 +33,7 @@ that is one step behind does: `AdviSequence` with ``lagged``.
 
 An optimiser is a frozen, hashable dataclass with ``init(params) -> state`` and
 ``update(gradient, state) -> (increment, state)``; the new parameters are params +
-increment. Parameters, gradients and states are trees (`vi_lab.trees`); a state has
+increment. Parameters, gradients and states are trees (`vi_lab.engine.trees`); a state has
 the same shapes and dtypes at every step, so that it can be scanned.
 """
 
@@ -41,20 +41,28 @@ from __future__ import annotations
 
 from vi_lab.optimizers.adaptive import Adagrad, Adam, RMSProp, WindowedAdagrad
 from vi_lab.optimizers.advi_sequence import AdviSequence
+from vi_lab.optimizers.averaging import Average, ExponentialAverage, TailAverage
 from vi_lab.optimizers.base import Optimizer
 from vi_lab.optimizers.clipping import Clipped
-from vi_lab.optimizers.descent import SGD, Momentum
 from vi_lab.optimizers.parameter_free import DoWG
+from vi_lab.optimizers.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
+from vi_lab.optimizers.sgd import SGD, Momentum
 
 __all__ = [
     "SGD",
     "Adagrad",
     "Adam",
     "AdviSequence",
+    "Average",
     "Clipped",
+    "ConstantThenDecay",
     "DoWG",
+    "ExponentialAverage",
     "Momentum",
     "Optimizer",
     "RMSProp",
+    "RobbinsMonro",
+    "TailAverage",
     "WindowedAdagrad",
+    "robbins_monro_conditions",
 ]

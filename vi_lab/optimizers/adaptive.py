@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import vi_lab.numpy as np
 from vi_lab.checks import check_decay, check_positive, check_whole
 from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers.base import (
     Memory,
     Optimizer,
@@ -15,8 +16,7 @@ from vi_lab.optimizers.base import (
     square,
     zeros_like_params,
 )
-from vi_lab.schedules import StepSize, check_step_size
-from vi_lab.trees import tree_map
+from vi_lab.optimizers.schedules import StepSize, check_step_size
 
 
 @dataclass(frozen=True)

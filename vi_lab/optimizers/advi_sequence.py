@@ -8,6 +8,7 @@ from typing import ClassVar
 import vi_lab.numpy as np
 from vi_lab.checks import check_positive
 from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers.base import (
     Memory,
     Optimizer,
@@ -16,7 +17,6 @@ from vi_lab.optimizers.base import (
     square,
     zeros_like_params,
 )
-from vi_lab.trees import tree_map
 
 # The constants of the ADVI paper.
 TAU = 1.0

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array, Tree
-from vi_lab.schedules import StepSize, step_size_at
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
+from vi_lab.optimizers.schedules import StepSize, step_size_at
 
 Memory = dict[str, Tree]
 

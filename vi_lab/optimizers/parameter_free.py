@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import vi_lab.numpy as np
 from vi_lab.checks import check_positive
 from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_leaves, tree_map
 from vi_lab.optimizers.base import Memory, Optimizer, square, zeros_like_params
-from vi_lab.trees import tree_leaves, tree_map
 
 PER = ("all", "coordinate")
 

@@ -42,7 +42,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vi_lab import supports
+from vi_lab.transforms import supports
 from vi_lab.transforms.base import Transform
 from vi_lab.transforms.chain import Chain
 from vi_lab.transforms.matrices import CorrelationCholeskyTransform, CovarianceCholeskyTransform
@@ -92,7 +92,9 @@ def to_support(support: supports.Support) -> Transform:
             f"support: {support} is discrete, and no transform from the real line reaches it; "
             "marginalise the discrete latent: sum it out of the log density"
         )
-    raise TypeError(f"support: no transform onto {support!r} is known; use one of vi_lab.supports")
+    raise TypeError(
+        f"support: no transform onto {support!r} is known; use one of vi_lab.transforms.supports"
+    )
 
 
 _TRANSFORMS: dict[type, Callable[[Any], Transform]] = {

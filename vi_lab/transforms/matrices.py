@@ -12,8 +12,8 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab import supports
 from vi_lab.engine import Array
+from vi_lab.transforms import supports
 from vi_lab.transforms.base import Shape, require, split
 
 SMALLEST_NORM = 1e-150  # its square is still a normal number

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab import supports
 from vi_lab.engine import Array
+from vi_lab.transforms import supports
 from vi_lab.transforms.base import KeepsShape, require
 
 

@@ -12,7 +12,7 @@ import numpy as onp
 from vi_lab import datasets
 from vi_lab.engine import Array
 from vi_lab.model import Model
-from vi_lab.summary import flatten_draws
+from vi_lab.results.summary import flatten_draws
 
 
 @dataclass(frozen=True)

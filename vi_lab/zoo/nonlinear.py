@@ -26,7 +26,7 @@ from typing import Any
 import vi_lab.numpy as np
 from vi_lab.distributions import Flat, Gamma, HalfNormal, Normal, Poisson, Uniform
 from vi_lab.engine import Array
-from vi_lab.supports import Interval, Positive
+from vi_lab.transforms.supports import Interval, Positive
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
 JITTER = 1e-10  # on the diagonal of a covariance, as in the original

@@ -26,7 +26,7 @@ import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.distributions import Beta, Dirichlet, Flat, HalfNormal, Normal
 from vi_lab.engine import Array
-from vi_lab.supports import Ordered, PositiveOrdered
+from vi_lab.transforms.supports import Ordered, PositiveOrdered
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
 

@@ -1,12 +1,12 @@
 r"""A descent that stops by itself: natural coordinates, halved step sizes, settled windows.
 
 One step moves q against its gradient, measured in natural coordinates
-(`vi_lab.natural`) and divided, as by Adam, by 1 + its recent root mean square: where
+(`vi_lab.advi.natural_gradient`) and divided, as by Adam, by 1 + its recent root mean square: where
 noise is small it is a natural-gradient step of size gamma, where gradients are huge
 it has length gamma. It comes to rest where gradients vanish, and its divisor,
 which forgets in 100 or 1,000 steps, leaves no bias to speak of.
 
-Windows of 400, 800, 1,600, ... steps are judged one by one (`vi_lab.windows`): one
+Windows of 400, 800, 1,600, ... steps are judged one by one (`vi_lab.advi.stopping`): one
 that has not settled is followed by a longer one at the same step size, one that has
 by a longer one at half of it, until the gap is below the tolerance.
 """
@@ -19,21 +19,21 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checkpoint import Snapshot
-from vi_lab.control import controlled_negative_elbo
-from vi_lab.engine import Array, Engine, Tree, current
-from vi_lab.families import LocationScaleGaussian, Params
-from vi_lab.loop import (
+from vi_lab.advi.blocks import (
     Noise,
     Pacemaker,
     all_finite,
     explain_non_finite,
 )
-from vi_lab.natural import Coordinates, Reference
-from vi_lab.objectives import Estimator
-from vi_lab.trees import tree_map
-from vi_lab.unit_steps import UnitSteps
-from vi_lab.windows import BATCHES, Judge, Window
+from vi_lab.advi.natural_gradient import Coordinates, Reference
+from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.stopping import BATCHES, Judge, Window
+from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.engine.trees import tree_map
+from vi_lab.families import LocationScaleGaussian, Params
+from vi_lab.gradients.control_variate import controlled_negative_elbo
+from vi_lab.gradients.estimators import Estimator
+from vi_lab.results.checkpoint import Snapshot
 
 FIRST_WINDOW = 400  # steps
 

@@ -38,8 +38,8 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_map
 from vi_lab.families import FullRankGaussian, LocationScaleGaussian, Params
-from vi_lab.trees import tree_map
 
 Reference = dict[str, Array]
 """A Gaussian N(loc, R R'): ``loc`` (D,), ``scale`` = R (D, D), ``whitener`` = R^-1; or {}."""

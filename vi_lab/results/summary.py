@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab import diagnostics
 from vi_lab.engine import Array
+from vi_lab.results import diagnostics
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def summarise(
 
     ``draws`` are independent and have shape ``(S, *shape)``; or, with ``chains``, they are
     Markov chains of shape ``(chains, draws, *shape)``, and effective sample sizes and
-    R-hat (see `vi_lab.diagnostics`) are added.
+    R-hat (see `vi_lab.results.diagnostics`) are added.
 
     Raises
     ------

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.base_draws import BaseDraws
-from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
-from vi_lab.convergence import Convergence
 from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import LocationScaleGaussian, Params
-from vi_lab.objectives import Estimator
+from vi_lab.gradients.base_draws import BaseDraws
+from vi_lab.gradients.estimators import Estimator
 from vi_lab.progress import progress_bar
-from vi_lab.trees import tree_map
+from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
+from vi_lab.results.convergence import Convergence
 
 SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
 NOISE_PER_BLOCK = 2**20  # numbers: 8 MB of base draws at a time

@@ -26,10 +26,10 @@ from __future__ import annotations
 from typing import Any
 
 import vi_lab.numpy as np
+from vi_lab.advi.natural_gradient import Reference
 from vi_lab.engine import Array
 from vi_lab.families import MeanFieldGaussian, Params
-from vi_lab.natural import Reference
-from vi_lab.objectives import mean_log_density, without_axis_of_one
+from vi_lab.gradients.estimators import mean_log_density, without_axis_of_one
 
 
 def controlled_negative_elbo(

@@ -1,12 +1,12 @@
 r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of it.
 
-* Full rank: natural-gradient descent that sticks the landing (`vi_lab.descent`). The
+* Full rank: natural-gradient descent that sticks the landing (`vi_lab.advi.stages`). The
   step size at the start is S / (S + D) for S draws, at most 0.1, because a step along
   S random directions of D multiplies what is off in the others by noise.
 * Mean field, up to 200 dimensions: first a rough full-rank fit, which costs little
   since conditioning does not matter to it, and then the mean-field descent with
-  that Gaussian as control variate (`vi_lab.control`) and as unit of length
-  (`vi_lab.natural.Referred`). For a Gaussian posterior the first makes the gradient
+  that Gaussian as control variate (`vi_lab.gradients.control_variate`) and as unit of length
+  (`vi_lab.advi.natural_gradient.Referred`). For a Gaussian posterior the first makes the gradient
   exact, the second the problem perfectly conditioned. Where that Gaussian turns out to
   be no help, a descent without it takes over.
 * Mean field beyond, other families, or an estimator by the user's choice: the descent
@@ -31,19 +31,19 @@ from typing import Any
 import numpy as onp
 
 import vi_lab.scipy as sp
-from vi_lab.base_draws import BaseDraws, Independent
-from vi_lab.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
-from vi_lab.convergence import Convergence
-from vi_lab.descent import FIRST_WINDOW, Descender, Descent, Progress
+from vi_lab.advi.blocks import Callback, Noise, Pacemaker, Run
+from vi_lab.advi.natural_gradient import Reference, Referred, coordinates_of
+from vi_lab.advi.stages import FIRST_WINDOW, Descender, Descent, Progress
+from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.stopping import judge
 from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGaussian, Params
-from vi_lab.loop import Callback, Noise, Pacemaker, Run
-from vi_lab.natural import Reference, Referred, coordinates_of
-from vi_lab.objectives import Estimator, StickingTheLanding
+from vi_lab.gradients.base_draws import BaseDraws, Independent
+from vi_lab.gradients.estimators import Estimator, StickingTheLanding
 from vi_lab.progress import progress_bar
-from vi_lab.unit_steps import UnitSteps
-from vi_lab.windows import judge
+from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
+from vi_lab.results.convergence import Convergence
 
 MOST_STEPS = 400_000
 PRECISION = 0.005  # of a standard deviation, in each of MOST_DIMS directions

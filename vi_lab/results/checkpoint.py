@@ -3,7 +3,7 @@
 A snapshot is a tree: dictionaries of arrays, numbers and strings. It holds the state of
 the random generator and of the source of minibatches along with the state of the fit, so what
 follows does not depend on whether the run was interrupted. Files are written whole
-or not at all (`vi_lab.storage`).
+or not at all (`vi_lab.results.storage`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.storage import load_arrays, save_arrays
+from vi_lab.results.storage import load_arrays, save_arrays
 
 SECONDS_BETWEEN_WRITES = 1.0
 SEPARATOR = "/"

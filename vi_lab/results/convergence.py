@@ -17,7 +17,7 @@ class Convergence:
     converged : True if the gap is known to be below the tolerance
     why : what ended the fit: "settled", "steps" (they ran out), "callback" or "interrupt"
     gap : nats that the ELBO of q is believed to lie below the family's optimum: Monte Carlo
-        noise plus bias of the step size (see `vi_lab.windows`); infinite if nothing is
+        noise plus bias of the step size (see `vi_lab.advi.stopping`); infinite if nothing is
         known, because fewer than two windows of iterates were complete or the last one
         was still travelling
     tolerance : nats the gap was to come below

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.base_draws import Independent
-from vi_lab.descent import Descent
+from vi_lab.advi.blocks import Noise
+from vi_lab.advi.natural_gradient import Diagonal
+from vi_lab.advi.stages import Descent
+from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.stopping import judge
 from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.engine.trees import tree_map
 from vi_lab.families import MeanFieldGaussian, Params
-from vi_lab.loop import Noise
+from vi_lab.gradients.base_draws import Independent
+from vi_lab.gradients.estimators import StickingTheLanding
 from vi_lab.model import Model, prior_predictive
-from vi_lab.natural import Diagonal
-from vi_lab.objectives import StickingTheLanding
-from vi_lab.trees import tree_map
-from vi_lab.unit_steps import UnitSteps
-from vi_lab.windows import judge
 
 TRIAL_STEPS = 400
 TRIAL_STEP_SIZE = 0.1

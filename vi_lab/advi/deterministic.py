@@ -27,11 +27,11 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.advi.blocks import Run
 from vi_lab.engine import Array, Engine, current
 from vi_lab.errors import ConvergenceWarning
 from vi_lab.families import MeanFieldGaussian, Params
-from vi_lab.loop import Run
-from vi_lab.objectives import Reparameterised
+from vi_lab.gradients.estimators import Reparameterised
 from vi_lab.progress import progress_bar
 
 NEWTON_TOLERANCE = 1e-3  # of a standard deviation of q, and of its logarithm

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.convergence import Convergence
 from vi_lab.engine import Array
 from vi_lab.families import (
     LocationScaleGaussian,
@@ -18,8 +17,9 @@ from vi_lab.families import (
     family_from_record,
     family_record,
 )
-from vi_lab.storage import load_arrays, save_arrays
-from vi_lab.summary import Summary, summarise
+from vi_lab.results.convergence import Convergence
+from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.summary import Summary, summarise
 
 MOMENT_DRAWS = 10_000
 MINIBATCH_DRAWS = 100
@@ -140,7 +140,7 @@ class Fit:
     # ------------------------------------------------------------- in and out
     def to_arviz(self, num_draws: int = 1_000, *, seed: int = 0) -> Any:
         """Posterior and observed data as ArviZ's tree: groups with one chain."""
-        from vi_lab.export import to_arviz  # ArviZ is optional and slow to import
+        from vi_lab.results.export import to_arviz  # ArviZ is optional and slow to import
 
         draws = {name: v[None] for name, v in self.sample(num_draws, seed=seed).items()}
         return to_arviz(posterior=draws, observed=self.model.observed)

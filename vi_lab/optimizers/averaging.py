@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import vi_lab.numpy as np
 from vi_lab.checks import check_decay, check_whole
 from vi_lab.engine import Array, Tree
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
 
 
 class Average(ABC):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from vi_lab.checks import check_decay
 from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers.base import Memory, Optimizer, descend, zeros_like_params
-from vi_lab.schedules import StepSize, check_step_size
-from vi_lab.trees import tree_map
+from vi_lab.optimizers.schedules import StepSize, check_step_size
 
 
 @dataclass(frozen=True)

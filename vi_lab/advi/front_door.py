@@ -10,26 +10,26 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.automatic import MOST_STEPS, default_draws, run_automatic
-from vi_lab.averaging import TailAverage
-from vi_lab.base_draws import BaseDraws, Independent
-from vi_lab.checkpoint import Checkpoint
+from vi_lab.advi.automatic import MOST_STEPS, default_draws, run_automatic
+from vi_lab.advi.blocks import Callback, Problem, check_start, run_fit
+from vi_lab.advi.deterministic import run_deterministic
+from vi_lab.advi.eta_search import search_eta
+from vi_lab.advi.starts import best_start, prior_points
 from vi_lab.checks import check_whole
-from vi_lab.deterministic import run_deterministic
 from vi_lab.engine import Array, Engine
 from vi_lab.errors import ConvergenceWarning
-from vi_lab.eta_search import search_eta
 from vi_lab.families import LocationScaleGaussian, MeanFieldGaussian, Params, get_family
-from vi_lab.fit import Fit
-from vi_lab.loop import Callback, Problem, check_start, run_fit
-from vi_lab.objectives import (
+from vi_lab.gradients.base_draws import BaseDraws, Independent
+from vi_lab.gradients.estimators import (
     Estimator,
     StickingTheLanding,
     check_base_draws,
     get_estimator,
 )
 from vi_lab.optimizers import AdviSequence
-from vi_lab.starts import best_start, prior_points
+from vi_lab.optimizers.averaging import TailAverage
+from vi_lab.results.checkpoint import Checkpoint
+from vi_lab.results.fit import Fit
 
 STEPS = 20_000  # of an optimiser that was chosen: it does not stop by itself
 DETERMINISTIC_DRAWS = 30
@@ -60,7 +60,7 @@ def advi(
     Latents are moved to the real line by the transforms of their supports, and
     :math:`E_q[\log \tilde p(z) - \log q(z)]` is climbed with stochastic gradients
     (Kucukelbir et al. 2017, Algorithm 1). By itself it chooses how, and stops when q is
-    about as good as its family allows (`vi_lab.automatic`); ``fit.convergence`` says how
+    about as good as its family allows (`vi_lab.advi.automatic`); ``fit.convergence`` says how
     far that was reached, and a fit that did not converge warns.
 
     Parameters
@@ -69,15 +69,15 @@ def advi(
     family : "mean_field", "full_rank", "low_rank", or a family
     method : "stochastic" takes new draws at every step; "deterministic" fixes them
         and minimises with second derivatives (mean field only; see
-        `vi_lab.deterministic`)
+        `vi_lab.advi.deterministic`)
     steps : the most steps to take, by default 400,000. With an ``optimizer`` of your
         choice: how many to take, by default 20,000; nothing stops them or judges the result
     draws : base draws a step, by default 1 (full rank: 1 for every 8 dimensions), or 30
         in all for "deterministic"
     base_draws : how the draws of one step hang together: `Independent` (the default),
-        `Antithetic` or `Sobol` of `vi_lab.base_draws`
+        `Antithetic` or `Sobol` of `vi_lab.gradients.base_draws`
     estimator : of the gradient: "sticking_the_landing", "reparameterised",
-        "score_function", or a value of `vi_lab.objectives`; by default the one with the
+        "score_function", or a value of `vi_lab.gradients.estimators`; by default the one with the
         least noise that is known here
     optimizer : an optimiser of `vi_lab.optimizers`. An `AdviSequence` without an eta has it
         searched for
@@ -86,7 +86,7 @@ def advi(
     init : where to start: constrained value by latent, to centre the first q on, or an
         earlier `Fit` to go on from, or "prior", a draw from the prior; by default z = 0
     starts : how many starting points to try: ``init`` and, for the others, draws from the
-        prior. The best after 400 steps is where the fit starts (`vi_lab.starts`)
+        prior. The best after 400 steps is where the fit starts (`vi_lab.advi.starts`)
     seed : every draw follows from it: the same seed gives the same bits
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss

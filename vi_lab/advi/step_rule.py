@@ -1,7 +1,7 @@
 r"""Steps of a natural descent: momentum over 1 + the size of recent gradients.
 
-With :math:`u_t` the gradient in natural coordinates (`vi_lab.natural`), a descent moves by
-minus gamma times
+With :math:`u_t` the gradient in natural coordinates (`vi_lab.advi.natural_gradient`), a descent
+moves by minus gamma times
 
 .. math:: d_t = \frac{\hat m_t}{1 + \sqrt{\hat v_t}}, \qquad
    m_t = \beta_1 m_{t-1} + (1 - \beta_1) u_t, \quad
@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array, Tree
-from vi_lab.trees import tree_map
+from vi_lab.engine.trees import tree_map
 
 BETA_1 = 0.9
 MOST_UNITS = 0.5  # that a single gradient may move q

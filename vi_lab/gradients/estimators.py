@@ -164,7 +164,7 @@ def check_base_draws(estimator: Estimator, base_draws: Any, draws: int) -> None:
 
     Parameters
     ----------
-    base_draws : a value of `vi_lab.base_draws`
+    base_draws : a value of `vi_lab.gradients.base_draws`
     draws : base draws a step
 
     Raises

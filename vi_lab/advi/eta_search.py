@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.base_draws import BaseDraws
-from vi_lab.checkpoint import Checkpoint
+from vi_lab.advi.blocks import Problem, run_fit
 from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import Params
-from vi_lab.loop import Problem, run_fit
+from vi_lab.gradients.base_draws import BaseDraws
+from vi_lab.results.checkpoint import Checkpoint
 
 ETAS = (100.0, 10.0, 1.0, 0.1, 0.01)
 TRIAL_STEPS = 50

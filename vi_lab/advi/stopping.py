@@ -44,10 +44,10 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.deterministic import balanced_draws
+from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import Array, Engine, Tree, current
+from vi_lab.engine.trees import tree_map
 from vi_lab.families import LocationScaleGaussian, Params
-from vi_lab.trees import tree_map
 
 BATCHES = 8
 FAR = 1.0  # nats: a window whose halves are so far apart has not settled, however it looks
