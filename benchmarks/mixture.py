@@ -1,6 +1,6 @@
 """Mixture CAVI beside scikit-learn's: same priors, same start, same optimum.
 
-`tests/test_mixture.py` shows that both take the same sweeps; here they are timed.
+`tests/conjugate/test_mixture.py` shows that both take the same sweeps; here they are timed.
 """
 
 from __future__ import annotations

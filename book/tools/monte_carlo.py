@@ -26,7 +26,7 @@ pictures
 all else
     words, counts, divergences: as in every other cell.
 
-``tests/test_monte_carlo.py`` says how the bounds were measured, and how often a right
+``tests/book/test_monte_carlo.py`` says how the bounds were measured, and how often a right
 sampler fails them; it also breaks the sampler, and sees the chapter fail.
 """
 

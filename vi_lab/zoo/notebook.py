@@ -6,7 +6,7 @@ The first has two latents and 100 rows,
           x_i \sim N(\mu, \sigma),
 
 and the second is a bivariate normal with correlation :math:`\rho` and no data. What is
-exactly true of the first is quadrature (`tests/test_zoo.py` repeats it). The second is
+exactly true of the first is quadrature (`tests/zoo/test_zoo.py` repeats it). The second is
 known in closed form: with precision matrix :math:`\Lambda = \Sigma^{-1}`, the best
 mean-field Gaussian has variances :math:`1/\Lambda_{ii} = 1 - \rho^2` and the loss
 :math:`-\tfrac12 \log(1 - \rho^2)`.

@@ -8,7 +8,7 @@ from vi_lab import zoo
 from vi_lab.optimizers import AdviSequence, WindowedAdagrad
 from vi_lab.optimizers.averaging import TailAverage
 
-BEST_SD = onp.array([0.098121, 0.070366])  # tests/test_advi.py computes them
+BEST_SD = onp.array([0.098121, 0.070366])  # tests/advi/test_advi.py computes them
 SEEDS = range(8)
 
 
