@@ -32,7 +32,7 @@ import numpy as onp
 
 import vi_lab.scipy as sp
 from vi_lab.advi.blocks import Callback, Noise, Pacemaker, Run
-from vi_lab.advi.natural_gradient import Reference, Referred, coordinates_of
+from vi_lab.advi.natural_gradient import Referred, coordinates_of
 from vi_lab.advi.stages import FIRST_WINDOW, Descender, Descent, Progress
 from vi_lab.advi.step_rule import UnitSteps
 from vi_lab.advi.stopping import judge
@@ -40,6 +40,7 @@ from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
 from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGaussian, Params
 from vi_lab.gradients.base_draws import BaseDraws, Independent
+from vi_lab.gradients.control_variate import Reference
 from vi_lab.gradients.estimators import Estimator, StickingTheLanding
 from vi_lab.progress import progress_bar
 from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state

@@ -40,9 +40,7 @@ import vi_lab.numpy as np
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 from vi_lab.families import FullRankGaussian, LocationScaleGaussian, Params
-
-Reference = dict[str, Array]
-"""A Gaussian N(loc, R R'): ``loc`` (D,), ``scale`` = R (D, D), ``whitener`` = R^-1; or {}."""
+from vi_lab.gradients.control_variate import Reference
 
 
 class Coordinates(Protocol):

@@ -25,13 +25,13 @@ from vi_lab.advi.blocks import (
     all_finite,
     explain_non_finite,
 )
-from vi_lab.advi.natural_gradient import Coordinates, Reference
+from vi_lab.advi.natural_gradient import Coordinates
 from vi_lab.advi.step_rule import UnitSteps
 from vi_lab.advi.stopping import BATCHES, Judge, Window
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_map
 from vi_lab.families import LocationScaleGaussian, Params
-from vi_lab.gradients.control_variate import controlled_negative_elbo
+from vi_lab.gradients.control_variate import Reference, controlled_negative_elbo
 from vi_lab.gradients.estimators import Estimator
 from vi_lab.results.checkpoint import Snapshot
 

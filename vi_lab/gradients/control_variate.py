@@ -26,10 +26,12 @@ from __future__ import annotations
 from typing import Any
 
 import vi_lab.numpy as np
-from vi_lab.advi.natural_gradient import Reference
 from vi_lab.engine import Array
 from vi_lab.families import MeanFieldGaussian, Params
 from vi_lab.gradients.estimators import mean_log_density, without_axis_of_one
+
+Reference = dict[str, Array]
+"""A Gaussian N(loc, R R'): ``loc`` (D,), ``scale`` = R (D, D), ``whitener`` = R^-1; or {}."""
 
 
 def controlled_negative_elbo(
