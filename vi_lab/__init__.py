@@ -22,8 +22,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from vi_lab.advi import advi
-from vi_lab.conjugate import cavi, svi
+from vi_lab.advi import Callback, advi
+from vi_lab.conjugate import ConjugateFit, cavi, svi
 from vi_lab.distributions import (
     Bernoulli,
     Beta,
@@ -52,8 +52,8 @@ from vi_lab.engine import use
 from vi_lab.errors import ConvergenceWarning, NonFiniteError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
-from vi_lab.nuts import nuts
-from vi_lab.results.fit import Fit
+from vi_lab.nuts import NutsResult, nuts
+from vi_lab.results import Convergence, Fit, Summary
 
 if TYPE_CHECKING:
     import vi_lab.conjugate as conjugate  # noqa: PLR0402
@@ -67,8 +67,11 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "Callback",
     "Categorical",
     "Cauchy",
+    "ConjugateFit",
+    "Convergence",
     "ConvergenceWarning",
     "Dirichlet",
     "Exponential",
@@ -90,8 +93,10 @@ __all__ = [
     "MultivariateNormal",
     "NonFiniteError",
     "Normal",
+    "NutsResult",
     "Poisson",
     "StudentT",
+    "Summary",
     "Target",
     "Truncated",
     "Uniform",

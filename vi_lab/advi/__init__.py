@@ -8,6 +8,7 @@ first, then `stages`, `natural_gradient`, `step_rule`, `stopping` and `starts`.
 The package is hidden behind its function: `vi_lab.advi` is `advi`.
 """
 
+from vi_lab.advi.blocks import Callback
 from vi_lab.advi.front_door import advi
 
-__all__ = ["advi"]
+__all__ = ["Callback", "advi"]

@@ -1,6 +1,6 @@
 """Conjugate models, and CAVI and stochastic CAVI on them."""
 
-from vi_lab.conjugate.cavi import cavi
+from vi_lab.conjugate.cavi import SweepCallback, cavi
 from vi_lab.conjugate.gaussian import GaussianTarget
 from vi_lab.conjugate.labels import match_labels, order_labels, relabel
 from vi_lab.conjugate.mixture import GaussianMixture
@@ -15,7 +15,7 @@ from vi_lab.conjugate.model import (
 from vi_lab.conjugate.normal import NormalModel
 from vi_lab.conjugate.regression import LinearRegression
 from vi_lab.conjugate.result import ConjugateFit
-from vi_lab.conjugate.svi import svi
+from vi_lab.conjugate.svi import StepCallback, svi
 
 __all__ = [
     "ConjugateFit",
@@ -25,6 +25,8 @@ __all__ = [
     "KnownVarianceMixture",
     "LinearRegression",
     "NormalModel",
+    "StepCallback",
+    "SweepCallback",
     "add_statistics",
     "cavi",
     "half_steps",
