@@ -12,14 +12,14 @@ their type, and memory maps stay on disk: they are made wide a batch or a block 
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as onp
 
+from vi_lab.model.maps import is_mapped, parts
+
 STRUCTURE = (bool, int, str, type(None))
-NUMBERS_AT_ONCE = 2**20  # of one array, where all of it is looked at
 
 
 def split(
@@ -59,7 +59,7 @@ def _as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
     if array.size == 0:
         raise ValueError(f"data {name!r}: is empty; give at least one value")
     if array.dtype.kind == "f":
-        bad = sum(int(onp.isnan(part).sum()) for part in _parts(array))
+        bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
         if bad:
             raise ValueError(
                 f"data {name!r}: {bad} of {array.size} values are NaN; remove those rows, or "
@@ -75,46 +75,6 @@ def widen(array: onp.ndarray) -> onp.ndarray:
     """``array`` in memory as float64, int64 or bool."""
     dtype = {"f": onp.float64, "b": onp.bool_}.get(array.dtype.kind, onp.int64)
     return onp.asarray(array).astype(dtype, copy=is_mapped(array))
-
-
-def row_blocks(
-    arrays: Mapping[str, onp.ndarray], block_rows: int
-) -> Iterator[dict[str, onp.ndarray]]:
-    """``arrays`` (N, ...) from first row to last, at most ``block_rows`` at a time, wide."""
-    for start in range(0, len(next(iter(arrays.values()))), block_rows):
-        block = {name: widen(array[start : start + block_rows]) for name, array in arrays.items()}
-        for array in arrays.values():
-            release(array)
-        yield block
-
-
-def is_mapped(array: Any) -> bool:
-    """Whether ``array`` is a memory map."""
-    return isinstance(array, onp.memmap)
-
-
-def release(array: onp.ndarray) -> None:
-    """Let go of the pages of a memory map that were read; of another array, nothing.
-
-    The system would do so when memory runs short, and until then count them as ours.
-    """
-    # A private copy ("c") may hold changes that are nowhere else.
-    if not (isinstance(array, onp.memmap) and array.mode in ("r", "r+")):
-        return
-    base: Any = array
-    while isinstance(base, onp.ndarray | memoryview):
-        base = base.base if isinstance(base, onp.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
-
-
-def _parts(array: onp.ndarray) -> Iterator[onp.ndarray]:
-    """``array``, some rows at a time."""
-    array = onp.atleast_1d(array)
-    step = max(1, NUMBERS_AT_ONCE * len(array) // array.size)
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
-        release(array)
 
 
 class Guarded(onp.ndarray):

@@ -31,9 +31,11 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
-from vi_lab.model.data import row_blocks, widen
+from vi_lab.model.data import widen
 from vi_lab.model.discover import Discovery, Look, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
+from vi_lab.model.maps import read
+from vi_lab.model.rows import Arrays
 
 SAMPLE_ROWS = 257  # rows on which a program is tried
 POINTS = 2  # at which its terms are compared
@@ -158,10 +160,13 @@ class Rows(NamedTuple):
         chosen = rng.choice(count, min(count, SAMPLE_ROWS), replace=False)
         cut = len(chosen) // 3 or 1
 
-        def take(index: onp.ndarray) -> dict[str, Any]:
-            return {**others, **{name: widen(arrays[name][index]) for name in minibatch.rows}}
+        slices = [slice(row, row + 1) for row in chosen.tolist()]
+        rows = {name: read(arrays[name], slices, widen) for name in minibatch.rows}
 
-        return cls(take(chosen), (take(chosen[:cut]), take(chosen[cut:])))
+        def some(part: slice) -> dict[str, Any]:
+            return {**others, **{name: array[part] for name, array in rows.items()}}
+
+        return cls(some(slice(None)), (some(slice(cut)), some(slice(cut, None))))
 
 
 class Discovered(NamedTuple):
@@ -189,9 +194,9 @@ def discover_rows(
         depends on the rows, or an observation or factor is no sum over them.
     """
     count = minibatch.count(arrays)
-    row_arrays, others = minibatch.split(arrays)
-    rows = Rows.draw(minibatch, arrays, {**others, **constants})
-    _try_parts(program, minibatch, arrays, rows, {**others, **constants})
+    others = {**minibatch.split(arrays)[1], **constants}
+    rows = Rows.draw(minibatch, arrays, others)
+    _try_parts(program, minibatch, arrays, rows, others)
     discovery = discover(program, rows.all)
     terms, deterministics = _sort_terms(program, discovery.latents, rows)
     if not terms:
@@ -200,8 +205,8 @@ def discover_rows(
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
     observed: dict[str, Any] = {}
-    for block in row_blocks(row_arrays, ROWS_AT_ONCE):
-        data = {**others, **constants, **block}
+    for block in Arrays(minibatch.split(arrays)[0], widen).blocks(ROWS_AT_ONCE):
+        data = {**others, **block}
         for name, value in look(program, Look(point=0.0), data).observed.items():
             own = next((key for key in data if data[key] is value), None)
             if own is not None:
@@ -250,7 +255,7 @@ def _try_parts(
             "fit without minibatch"
         )
     if problem is not None:
-        whole = next(row_blocks(minibatch.split(arrays)[0], ROWS_AT_ONCE))
+        whole = next(Arrays(minibatch.split(arrays)[0], widen).blocks(ROWS_AT_ONCE))
         discover(program, {**others, **whole})  # may know a better reason
         raise ValueError(_cannot_run(problem, minibatch, arrays)) from problem
 

@@ -11,11 +11,11 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
-from vi_lab.model.batches import Batches
-from vi_lab.model.data import row_blocks, split, widen
+from vi_lab.model.data import split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
 from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
+from vi_lab.model.rows import Arrays, Batches, Keyed
 from vi_lab.supports import Support
 from vi_lab.transforms import to_support
 
@@ -173,7 +173,8 @@ class Model:
         """
         if self.minibatch is None:
             raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
-        return Batches.of(self.minibatch.split(self.arrays)[0], self.minibatch.size, rng)
+        source = Arrays.of(self.minibatch.split(self.arrays)[0])
+        return Batches(source, self.minibatch.size, Keyed(int(rng.integers(2**63))))
 
     @property
     def dim(self) -> int:
@@ -286,7 +287,7 @@ class Model:
             yield self.data, 1.0
             return
         rows, others = self.minibatch.split(self.arrays)
-        for block in row_blocks(rows, ROWS_AT_ONCE):
+        for block in Arrays(rows, widen).blocks(ROWS_AT_ONCE):
             length = len(block[self.minibatch.rows[0]])
             yield {**others, **block}, length / self.num_rows
 
