@@ -8,7 +8,7 @@ import pytest
 from peak import only_on_linux, printed_by
 
 import vi_lab as vl
-from vi_lab.conjugate import LinearRegression, NormalModel, cavi, svi
+from vi_lab.conjugate import GaussianMixture, LinearRegression, NormalModel, cavi, svi
 from vi_lab.model import maps, rows
 from vi_lab.model.maps import is_mapped, parts, release
 from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed
@@ -272,3 +272,61 @@ def test_pages_of_a_wide_map_are_let_go_of(tmp_path: Path) -> None:
     path = tmp_path / "table.npy"
     onp.lib.format.open_memmap(path, mode="w+", dtype=float, shape=(2**18, 128)).flush()
     assert printed_by(WIDE, str(path))[0] < 100
+
+
+# ------------------------------------------------------------------- what is refused
+MASKED = onp.ma.masked_equal([1.0, -999.0, 2.0] * 10, -999.0)
+PLAIN = onp.ones(30)
+
+
+@pytest.mark.parametrize("masked", [MASKED, list(MASKED), [[MASKED]], onp.ma.array(PLAIN)])
+def test_masks_are_refused_wherever_data_enter(masked) -> None:
+    for minibatch in (None, vl.Minibatch(rows=("x", "y"), size=3)):
+        with pytest.raises(
+            ValueError, match=r"data 'x': is a masked array.*remove the masked rows"
+        ):
+            vl.Model(line, minibatch=minibatch, x=masked, y=PLAIN)
+    for model in (NormalModel(), LinearRegression(), GaussianMixture(2)):
+        for call in (
+            lambda model=model: cavi(model, masked, progress=False),
+            lambda model=model: svi(model, masked, batch=2, progress=False),
+            lambda model=model: svi(model, iter([masked]), batch=2, num_rows=30, progress=False),
+            lambda model=model: model.check(masked),
+        ):
+            with pytest.raises(
+                ValueError, match=r"rows: is a masked array.*remove the masked rows"
+            ):
+                call()
+    with pytest.raises(ValueError, match="is a masked array"):
+        svi(NormalModel(), PLAIN, batch=2, evaluate_on=masked, progress=False)
+
+
+def test_integers_that_would_wrap_are_refused(tmp_path: Path) -> None:
+    counts = onp.arange(30, dtype=onp.uint64)
+    minibatch = vl.Minibatch(rows=("x", "y"), size=3)
+    largest = counts + onp.uint64(2**63 - 30)
+    assert vl.Model(line, x=largest, y=PLAIN).data["x"][-1] == 2**63 - 1
+    counts[7] = 2**63
+    for x in (counts, memory_map(tmp_path / "x.npy", counts)):
+        for given in (None, minibatch):
+            with pytest.raises(ValueError, match="data 'x': holds 9223372036854775808, and"):
+                vl.Model(line, minibatch=given, x=x, y=PLAIN)
+    # Those of conjugate models become floats: nothing wraps.
+    assert NormalModel().check(counts)[7] == 2.0**63
+
+
+def test_complex_numbers_are_refused(tmp_path: Path) -> None:
+    signal = onp.exp(1j * onp.arange(30))
+    with pytest.raises(TypeError, match=r"data 'x': holds complex128 values.*both parts"):
+        vl.Model(line, x=signal, y=PLAIN)
+    mapped = memory_map(tmp_path / "x.npy", signal)
+    for rows_ in (signal, mapped, signal.tolist()):
+        with pytest.raises(ValueError, match="rows: must be numbers, and real, not complex128"):
+            cavi(NormalModel(), rows_, progress=False)
+        with pytest.raises(ValueError, match="rows: must be numbers, and real, not complex128"):
+            svi(NormalModel(), rows_, batch=3, progress=False)
+    for rows_ in (["1.5"], onp.array([1.0 + 0j], dtype=object), onp.array(["2020"], "M8[D]")):
+        with pytest.raises(ValueError, match="rows: must be numbers"):
+            cavi(NormalModel(), rows_, progress=False)
+    objects = onp.array([1.0, 2, onp.float32(3.0)], dtype=object)  # as a table of mixed types gives
+    assert NormalModel().check(objects).tolist() == [1.0, 2.0, 3.0]

@@ -34,7 +34,7 @@ def split(
     TypeError
         if a value is neither numeric nor structure.
     ValueError
-        if a value holds NaN, or is empty.
+        if a value is masked or empty, or holds NaN or an integer beyond int64.
     """
     arrays, structure = {}, []
     for name, value in data.items():
@@ -46,29 +46,60 @@ def split(
 
 
 def _as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
+    what = f"data {name!r}"
+    refuse_masked(what, value)
     try:
         # A copy: a later change of the caller's array is no change here.
         array = value.view() if as_stored and is_mapped(value) else onp.array(value)
     except ValueError as error:
-        raise TypeError(f"data {name!r}: cannot be made an array ({error})") from None
+        raise TypeError(f"{what}: cannot be made an array ({error})") from None
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"data {name!r}: holds {array.dtype} values; give numbers "
-            "(for categories, integer codes)"
+            f"{what}: holds {array.dtype} values; give numbers (for categories, integer codes; for "
+            "complex numbers, both parts)"
         )
     if array.size == 0:
-        raise ValueError(f"data {name!r}: is empty; give at least one value")
-    if array.dtype.kind == "f":
-        bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
-        if bad:
-            raise ValueError(
-                f"data {name!r}: {bad} of {array.size} values are NaN; remove those rows, or "
-                "make the missing values latents"
-            )
+        raise ValueError(f"{what}: is empty; give at least one value")
+    _refuse_values(what, array)
     if not as_stored:
         array = widen(array)
     array.setflags(write=False)
     return array
+
+
+def refuse_masked(what: str, value: Any) -> None:
+    """Refuse a masked array, also as an entry of a list: as an array it would lose its mask.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(value, onp.ma.MaskedArray):
+        raise ValueError(  # noqa: TRY004 - as for NaN: some of the values are missing
+            f"{what}: is a masked array, whose mask would be lost; remove the masked rows, or "
+            "make the missing values latents (if nothing is masked, give its .data)"
+        )
+    for entry in value if isinstance(value, list | tuple) else ():
+        if isinstance(entry, onp.ma.MaskedArray | list | tuple):
+            refuse_masked(what, entry)
+
+
+def _refuse_values(what: str, array: onp.ndarray) -> None:
+    """Refuse NaN, and integers that would come out negative as int64."""
+    if array.dtype.kind == "f":
+        bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
+        if bad:
+            raise ValueError(
+                f"{what}: {bad} of {array.size} values are NaN; remove those rows, or make the "
+                "missing values latents"
+            )
+    elif array.dtype == onp.uint64:
+        largest = max(int(part.max()) for part in parts(array))
+        if largest >= 2**63:
+            raise ValueError(
+                f"{what}: holds {largest}, and integers are kept as int64, up to 2**63 - 1; give "
+                "floats, or codes from 0 on"
+            )
 
 
 def widen(array: onp.ndarray) -> onp.ndarray:
