@@ -220,6 +220,30 @@ def test_cavi_and_svi_take_columns_of_a_map(
         assert svi(model, mapped, batch=64, epochs=2, progress=False).rows_seen[-1] == 31 * 64
 
 
+def observes_a_column(m, table):
+    mean = m.sample("mean", vl.Normal(0.0, 1.0))
+    m.observe("y", vl.Normal(mean, 1.0), table[:, 3])
+    m.observe("all", vl.Normal(mean, 1.0), table)
+    m.observe("prior", vl.Normal(mean, 1.0), onp.array([1.0, 2.0]))
+
+
+def test_what_is_computed_from_rows_is_observed_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vi_lab.model.minibatch.ROWS_AT_ONCE", 300)
+    table = memory_map(tmp_path / "table.npy", TABLE)
+    model = vl.Model(
+        observes_a_column, minibatch=vl.Minibatch(rows=("table",), size=10), table=table
+    )
+    assert "observed: y (1000,), all (1000, 4), prior (2,)" in repr(model)
+    seen = model.observed
+    assert list(seen) == ["y", "all", "prior"]
+    onp.testing.assert_array_equal(seen["y"], TABLE[:, 3])
+    assert seen["all"] is model.arrays["table"]
+    assert is_mapped(seen["all"])
+    assert seen["prior"].tolist() == [1.0, 2.0]
+
+
 def test_a_column_of_a_map_is_never_held_whole(tmp_path: Path) -> None:
     """A column of 16 MB, of 2 million rows; an array of all its rows would show."""
     table = onp.lib.format.open_memmap(
@@ -236,6 +260,13 @@ def test_a_column_of_a_map_is_never_held_whole(tmp_path: Path) -> None:
         tracemalloc.stop()
         return found
 
+    def observe() -> None:
+        minibatch = vl.Minibatch(rows=("table",), size=100)
+        model = vl.Model(
+            lambda m, table: line(m, 1.0, table[:, 1]), minibatch=minibatch, table=table
+        )
+        assert "y (2000000,)" in repr(model)
+
     def columns() -> None:
         minibatch = vl.Minibatch(rows=("x", "y"), size=100)
         vl.Model(line, minibatch=minibatch, x=table[:, 0], y=onp.asarray(table)[:, 1])
@@ -243,7 +274,7 @@ def test_a_column_of_a_map_is_never_held_whole(tmp_path: Path) -> None:
     def sweep() -> None:
         cavi(NormalModel(), onp.asarray(table)[:, 1], max_sweeps=2, progress=False)
 
-    for work in (columns, sweep):
+    for work in (observe, columns, sweep):
         assert peak(work) < 12.0
 
 

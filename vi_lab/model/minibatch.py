@@ -23,8 +23,8 @@ program is refused. So is one that has a latent for each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as onp
@@ -170,7 +170,10 @@ class Rows(NamedTuple):
 
 
 class Discovered(NamedTuple):
-    """What a program contains, what of it is a sum over rows, and some rows to run it on."""
+    """What a program contains (observed: of some rows), what of it is a sum over rows, some rows.
+
+    What it observes of all rows is not kept, which may be more than fits in memory.
+    """
 
     discovery: Discovery
     scaling: Scaling
@@ -204,22 +207,57 @@ def discover_rows(
             f"minibatch: no observation depends on the rows {list(minibatch.rows)}, so a batch "
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
-    observed: dict[str, Any] = {}
-    for block in Arrays(minibatch.split(arrays)[0], widen).blocks(ROWS_AT_ONCE):
-        data = {**others, **block}
-        for name, value in look(program, Look(point=0.0), data).observed.items():
-            own = next((key for key in data if data[key] is value), None)
-            if own is not None:
-                observed[name] = arrays[own]
-            elif name in observed and name in terms:
-                observed[name] = onp.concatenate([observed[name], value])
-            else:
-                observed[name] = value
+    for _ in _observations(program, minibatch, arrays, constants):
+        pass  # a look at all rows: each lies in the support of its distribution, or is refused
     return Discovered(
-        replace(discovery, observed=observed),
+        discovery,
         Scaling(minibatch.rows[0], count, terms, deterministics),
         {name: rows.all[name] for name in arrays},
     )
+
+
+def observed_values(
+    program: Callable[..., None],
+    minibatch: Minibatch,
+    arrays: Mapping[str, onp.ndarray],
+    constants: Mapping[str, Any],
+    terms: Collection[str],
+) -> dict[str, Any]:
+    """What ``program`` observes of all rows, by name.
+
+    An array that is data is returned as it is, in memory or not; what is computed from rows
+    (a column of an array is) is computed block by block and joined, if in ``terms``.
+    """
+    found: dict[str, list[Any]] = {}
+    for observed in _observations(program, minibatch, arrays, constants):
+        for name, (own, value) in observed.items():
+            if name not in terms:
+                found[name] = [value]
+            elif own is None:
+                found.setdefault(name, []).append(onp.array(value))
+            else:
+                found[name] = [arrays[own]]
+    return {
+        name: values[0] if len(values) == 1 else onp.concatenate(values)
+        for name, values in found.items()
+    }
+
+
+def _observations(
+    program: Callable[..., None],
+    minibatch: Minibatch,
+    arrays: Mapping[str, onp.ndarray],
+    constants: Mapping[str, Any],
+) -> Iterator[dict[str, tuple[str | None, Any]]]:
+    """What ``program`` observes of each block of rows: the array that it is, if any, and values."""
+    rows, others = minibatch.split(arrays)
+    for block in Arrays(rows, widen).blocks(ROWS_AT_ONCE):
+        data = {**others, **block}
+        observed = look(program, Look(point=0.0), {**data, **constants}).observed
+        yield {
+            name: (next((key for key in data if data[key] is value), None), value)
+            for name, value in observed.items()
+        }
 
 
 def _try_parts(

@@ -14,7 +14,7 @@ from vi_lab.engine import Array
 from vi_lab.model.data import split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
-from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
+from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows, observed_values
 from vi_lab.model.rows import Arrays, Batches, Keyed
 from vi_lab.supports import Support
 from vi_lab.transforms import to_support
@@ -203,7 +203,12 @@ class Model:
 
     @property
     def observed(self) -> dict[str, Array]:
-        return self.discovery.observed
+        """The observed values by name; with minibatches they are looked up at each call."""
+        scaling, constants = self.structure.scaling, dict(self.structure.constants)
+        if self.minibatch is None or scaling is None:
+            return self.discovery.observed
+        program = self.structure.program
+        return observed_values(program, self.minibatch, self.arrays, constants, scaling.terms)
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z), Jacobians included, for ``z`` (..., D): an array of shape (...)."""
@@ -297,9 +302,12 @@ class Model:
         for name, shape in self.shapes.items():
             support = self.supports.get(name, "support depends on other latents")
             lines.append(f"  {name} {shape}  {support}")
-        if self.observed:
-            seen = ", ".join(f"{name} {onp.shape(v)}" for name, v in self.observed.items())
-            lines.append("observed: " + seen)
+        if self.discovery.observed:
+            shapes = {name: onp.shape(value) for name, value in self.discovery.observed.items()}
+            for name in self.structure.scaling.terms if self.structure.scaling else ():
+                if name in shapes:  # a factor is not; and these are shapes of some rows
+                    shapes[name] = (self.num_rows, *shapes[name][1:])
+            lines.append("observed: " + ", ".join(f"{name} {s}" for name, s in shapes.items()))
         if self.minibatch:
             size, rows = self.minibatch.size, ", ".join(self.minibatch.rows)
             lines.append(f"minibatches: {size} of {self.num_rows} rows of {rows}")
