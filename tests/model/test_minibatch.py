@@ -1,14 +1,12 @@
 """Minibatches: what is scaled, which rows are seen, what is refused, how much memory it takes."""
 
-import subprocess
-import sys
-
 import numpy as onp
 import pytest
+from peak import only_on_linux, printed_by
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.model.batches import Batches
+from vi_lab.model.rows import Arrays, Batches, Keyed
 
 N, GROUPS = 60, 4
 RNG = onp.random.default_rng(5)
@@ -132,7 +130,8 @@ def test_its_description_says_what_a_step_sees():
 def rows_of(**options):
     """The stream of row numbers, from an array that holds them."""
     number = onp.arange(options.pop("count", 10), dtype=onp.int16)
-    return Batches({"row": number}, options.pop("size", 4), options.pop("key", 3), **options)
+    size, key = options.pop("size", 4), options.pop("key", 3)
+    return Batches(Arrays({"row": number}, **options), size, Keyed(key))
 
 
 LAYOUTS = ({}, {"block_rows": 3, "buffer_blocks": 2}, {"block_rows": 4, "buffer_blocks": 1})
@@ -304,6 +303,16 @@ def test_refused(what):
         vl.Model(program, minibatch=vl.Minibatch(rows=rows, size=1), **data)
 
 
+def test_a_row_beyond_those_that_are_tried_is_looked_at_too():
+    def counts(m, y):
+        m.observe("y", vl.Poisson(m.sample("rate", vl.HalfNormal(1.0))), y)
+
+    y = onp.ones(100_000, dtype=onp.int8)
+    y[77_777] = -1
+    with pytest.raises(ValueError, match=r"'y': 1 of .* values lie outside"):
+        vl.Model(counts, minibatch=vl.Minibatch(rows=("y",), size=10), y=y)
+
+
 def test_what_a_minibatch_itself_refuses():
     with pytest.raises(TypeError, match="rows: give the names"):
         vl.Minibatch(rows="y", size=2)
@@ -347,7 +356,7 @@ def test_a_memory_map_gives_the_same_model(engine, tmp_path):
 
 
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np
 import vi_lab as vl
 
@@ -367,18 +376,17 @@ out = source.empty(100)
 for _ in range(count // 100_000):
     source.take(100, out)
 assert np.isfinite(model.terms(np.zeros(1))["y"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+@only_on_linux
 def test_memory_is_flat_on_a_memory_map(tmp_path):
     def peak(millions):
         """Peak memory, in MB, of a process that goes through so many rows."""
         folder = tmp_path / str(millions)
         folder.mkdir()
-        command = [sys.executable, "-c", MEMORY, str(millions * 1_000_000), str(folder)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return printed_by(MEMORY, str(millions * 1_000_000), str(folder))[0]
 
     # 16 MB of data fit into one buffer of 32 MB; 128 MB do not.
     assert peak(16) - peak(2) < 50

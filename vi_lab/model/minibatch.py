@@ -23,17 +23,19 @@ program is refused. So is one that has a latent for each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
-from vi_lab.model.data import row_blocks, widen
+from vi_lab.model.data import widen
 from vi_lab.model.discover import Discovery, Look, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
+from vi_lab.model.maps import read
+from vi_lab.model.rows import Arrays
 
 SAMPLE_ROWS = 257  # rows on which a program is tried
 POINTS = 2  # at which its terms are compared
@@ -158,14 +160,20 @@ class Rows(NamedTuple):
         chosen = rng.choice(count, min(count, SAMPLE_ROWS), replace=False)
         cut = len(chosen) // 3 or 1
 
-        def take(index: onp.ndarray) -> dict[str, Any]:
-            return {**others, **{name: widen(arrays[name][index]) for name in minibatch.rows}}
+        slices = [slice(row, row + 1) for row in chosen.tolist()]
+        rows = {name: read(arrays[name], slices, widen) for name in minibatch.rows}
 
-        return cls(take(chosen), (take(chosen[:cut]), take(chosen[cut:])))
+        def some(part: slice) -> dict[str, Any]:
+            return {**others, **{name: array[part] for name, array in rows.items()}}
+
+        return cls(some(slice(None)), (some(slice(cut)), some(slice(cut, None))))
 
 
 class Discovered(NamedTuple):
-    """What a program contains, what of it is a sum over rows, and some rows to run it on."""
+    """What a program contains (observed: of some rows), what of it is a sum over rows, some rows.
+
+    What it observes of all rows is not kept, which may be more than fits in memory.
+    """
 
     discovery: Discovery
     scaling: Scaling
@@ -189,9 +197,9 @@ def discover_rows(
         depends on the rows, or an observation or factor is no sum over them.
     """
     count = minibatch.count(arrays)
-    row_arrays, others = minibatch.split(arrays)
-    rows = Rows.draw(minibatch, arrays, {**others, **constants})
-    _try_parts(program, minibatch, arrays, rows, {**others, **constants})
+    others = {**minibatch.split(arrays)[1], **constants}
+    rows = Rows.draw(minibatch, arrays, others)
+    _try_parts(program, minibatch, arrays, rows, others)
     discovery = discover(program, rows.all)
     terms, deterministics = _sort_terms(program, discovery.latents, rows)
     if not terms:
@@ -199,22 +207,57 @@ def discover_rows(
             f"minibatch: no observation depends on the rows {list(minibatch.rows)}, so a batch "
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
-    observed: dict[str, Any] = {}
-    for block in row_blocks(row_arrays, ROWS_AT_ONCE):
-        data = {**others, **constants, **block}
-        for name, value in look(program, Look(point=0.0), data).observed.items():
-            own = next((key for key in data if data[key] is value), None)
-            if own is not None:
-                observed[name] = arrays[own]
-            elif name in observed and name in terms:
-                observed[name] = onp.concatenate([observed[name], value])
-            else:
-                observed[name] = value
+    for _ in _observations(program, minibatch, arrays, constants):
+        pass  # a look at all rows: each lies in the support of its distribution, or is refused
     return Discovered(
-        replace(discovery, observed=observed),
+        discovery,
         Scaling(minibatch.rows[0], count, terms, deterministics),
         {name: rows.all[name] for name in arrays},
     )
+
+
+def observed_values(
+    program: Callable[..., None],
+    minibatch: Minibatch,
+    arrays: Mapping[str, onp.ndarray],
+    constants: Mapping[str, Any],
+    terms: Collection[str],
+) -> dict[str, Any]:
+    """What ``program`` observes of all rows, by name.
+
+    An array that is data is returned as it is, in memory or not; what is computed from rows
+    (a column of an array is) is computed block by block and joined, if in ``terms``.
+    """
+    found: dict[str, list[Any]] = {}
+    for observed in _observations(program, minibatch, arrays, constants):
+        for name, (own, value) in observed.items():
+            if name not in terms:
+                found[name] = [value]
+            elif own is None:
+                found.setdefault(name, []).append(onp.array(value))
+            else:
+                found[name] = [arrays[own]]
+    return {
+        name: values[0] if len(values) == 1 else onp.concatenate(values)
+        for name, values in found.items()
+    }
+
+
+def _observations(
+    program: Callable[..., None],
+    minibatch: Minibatch,
+    arrays: Mapping[str, onp.ndarray],
+    constants: Mapping[str, Any],
+) -> Iterator[dict[str, tuple[str | None, Any]]]:
+    """What ``program`` observes of each block of rows: the array that it is, if any, and values."""
+    rows, others = minibatch.split(arrays)
+    for block in Arrays(rows, widen).blocks(ROWS_AT_ONCE):
+        data = {**others, **block}
+        observed = look(program, Look(point=0.0), {**data, **constants}).observed
+        yield {
+            name: (next((key for key in data if data[key] is value), None), value)
+            for name, value in observed.items()
+        }
 
 
 def _try_parts(
@@ -250,7 +293,7 @@ def _try_parts(
             "fit without minibatch"
         )
     if problem is not None:
-        whole = next(row_blocks(minibatch.split(arrays)[0], ROWS_AT_ONCE))
+        whole = next(Arrays(minibatch.split(arrays)[0], widen).blocks(ROWS_AT_ONCE))
         discover(program, {**others, **whole})  # may know a better reason
         raise ValueError(_cannot_run(problem, minibatch, arrays)) from problem
 
