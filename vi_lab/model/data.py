@@ -41,11 +41,12 @@ def split(
         if isinstance(value, STRUCTURE):
             structure.append((name, value))
         else:
-            arrays[name] = _as_array(name, value, as_stored=name in rows)
+            arrays[name] = as_array(name, value, as_stored=name in rows)
     return arrays, tuple(sorted(structure))
 
 
-def _as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
+def as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
+    """``value`` as a read-only array: checked, copied and made wide, or ``as_stored``."""
     what = f"data {name!r}"
     refuse_masked(what, value)
     try:

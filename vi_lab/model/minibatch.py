@@ -23,19 +23,20 @@ program is refused. So is one that has a latent for each row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
-from vi_lab.model.data import widen
+from vi_lab.model.data import as_array, widen
 from vi_lab.model.discover import Discovery, Look, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
 from vi_lab.model.maps import read
-from vi_lab.model.rows import Arrays
+from vi_lab.model.rows import Arrays, Blocks, Convert
 
 SAMPLE_ROWS = 257  # rows on which a program is tried
 POINTS = 2  # at which its terms are compared
@@ -51,13 +52,19 @@ class Minibatch:
     ----------
     rows : names of the data arrays with one row for each observation, (N, ...) each
     size : B, rows in a batch, from 1 to N
+    blocks : for rows that are no arrays (files, a data base): a function that begins to give
+        them, block by block, each a dictionary of the arrays ``rows``, (n, ...) for any n. It is
+        called anew for each pass; 32 MB at a time are shuffled, so blocks should come in an order
+        that has nothing to do with what is in them
+    num_rows : N, if there are ``blocks``
 
     Raises
     ------
     TypeError
-        if ``rows`` is not a tuple or list of names.
+        if ``rows`` is not a tuple or list of names, or ``blocks`` cannot be called.
     ValueError
-        if ``rows`` is empty or names one twice, or ``size`` is not a positive whole number.
+        if ``rows`` is empty or names one twice, ``size`` is not a positive whole number, or
+        there is a number of rows without ``blocks`` or the other way round.
 
     Examples
     --------
@@ -76,6 +83,8 @@ class Minibatch:
 
     rows: tuple[str, ...]
     size: int
+    blocks: Callable[[], Iterable[Mapping[str, Array]]] | None = None
+    num_rows: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.rows, tuple | list) or not all(
@@ -86,6 +95,41 @@ class Minibatch:
             raise ValueError(f"rows: name each array of rows once, at least one, not {self.rows!r}")
         check_whole("size", self.size, least=1)
         object.__setattr__(self, "rows", tuple(self.rows))
+        if (self.blocks is None) != (self.num_rows is None):
+            raise ValueError(
+                "num_rows: is to be given with blocks, and only with them: the rows of arrays can "
+                "be counted, and those of a stream are needed to scale a batch to all of them"
+            )
+        if self.num_rows is not None:
+            if not callable(self.blocks):
+                raise TypeError(
+                    "blocks: give a function that begins an iterator over the blocks, because "
+                    f"each pass needs a new one, not {self.blocks!r}"
+                )
+            check_whole("num_rows", self.num_rows, least=1)
+
+    def source(
+        self, arrays: Mapping[str, onp.ndarray], convert: Convert = onp.asarray
+    ) -> Arrays | Blocks:
+        """Where the rows come from: ``arrays``, or the blocks."""
+        if self.num_rows is None:
+            return Arrays.of({name: arrays[name] for name in self.rows}, convert)
+        first = next(self._blocks(convert), None)
+        if first is None:
+            raise ValueError("blocks: there are none; give a function that begins anew each time")
+        return Blocks(partial(self._blocks, convert), self.num_rows, first)
+
+    def _blocks(self, convert: Convert) -> Iterator[dict[str, onp.ndarray]]:
+        for block in self.blocks() if self.blocks else ():
+            if not isinstance(block, Mapping) or set(block) != set(self.rows):
+                found = sorted(block) if isinstance(block, Mapping) else type(block).__name__
+                raise ValueError(
+                    f"blocks: each must be a dictionary of the arrays {sorted(self.rows)}, and one "
+                    f"holds {found}"
+                )
+            arrays = {name: as_array(name, block[name], as_stored=True) for name in self.rows}
+            self.length_of(arrays)
+            yield {name: convert(array) for name, array in arrays.items()}
 
     def count(self, arrays: Mapping[str, onp.ndarray]) -> int:
         """N, the rows of ``arrays``.
@@ -94,6 +138,25 @@ class Minibatch:
         ------
         ValueError
             if an array of rows is missing, lengths differ, or a batch would exceed N.
+        """
+        if self.num_rows is not None:
+            twice = [name for name in self.rows if name in arrays]
+            if twice:
+                raise ValueError(f"blocks: give {twice}, which are data too; leave one of them out")
+            count = self.num_rows
+        else:
+            count = self.length_of(arrays)
+        if self.size > count:
+            raise ValueError(f"minibatch: size={self.size} exceeds the {count} rows there are")
+        return count
+
+    def length_of(self, arrays: Mapping[str, onp.ndarray]) -> int:
+        """The rows that ``arrays`` have in common.
+
+        Raises
+        ------
+        ValueError
+            if one is missing, or lengths differ.
         """
         missing = [name for name in self.rows if name not in arrays]
         if missing:
@@ -108,16 +171,13 @@ class Minibatch:
                 f"minibatch: rows must all have the same number of rows, but have: {listed}; "
                 "leave out of rows what is not one entry for each observation"
             )
-        count = len(arrays[self.rows[0]])
-        if self.size > count:
-            raise ValueError(f"minibatch: size={self.size} exceeds the {count} rows there are")
-        return count
+        return len(arrays[self.rows[0]])
 
     def split(
         self, arrays: Mapping[str, onp.ndarray]
     ) -> tuple[dict[str, onp.ndarray], dict[str, onp.ndarray]]:
-        """``arrays`` as rows, and all others."""
-        rows = {name: arrays[name] for name in self.rows}
+        """Those of ``arrays`` that are rows (none, if those come in blocks), and all others."""
+        rows = {name: arrays[name] for name in self.rows if name in arrays}
         return rows, {name: array for name, array in arrays.items() if name not in rows}
 
 
@@ -198,8 +258,10 @@ def discover_rows(
     """
     count = minibatch.count(arrays)
     others = {**minibatch.split(arrays)[1], **constants}
-    rows = Rows.draw(minibatch, arrays, others)
-    _try_parts(program, minibatch, arrays, rows, others)
+    # Of rows that come in blocks, the program is tried on the first block.
+    at_hand = arrays if minibatch.blocks is None else {**arrays, **minibatch.source(arrays).like}
+    rows = Rows.draw(minibatch, at_hand, others)
+    _try_parts(program, minibatch, at_hand, rows, others)
     discovery = discover(program, rows.all)
     terms, deterministics = _sort_terms(program, discovery.latents, rows)
     if not terms:
@@ -212,7 +274,7 @@ def discover_rows(
     return Discovered(
         discovery,
         Scaling(minibatch.rows[0], count, terms, deterministics),
-        {name: rows.all[name] for name in arrays},
+        {name: rows.all[name] for name in at_hand},
     )
 
 
@@ -233,7 +295,7 @@ def observed_values(
         for name, (own, value) in observed.items():
             if name not in terms:
                 found[name] = [value]
-            elif own is None:
+            elif own is None or own not in arrays:
                 found.setdefault(name, []).append(onp.array(value))
             else:
                 found[name] = [arrays[own]]
@@ -250,8 +312,8 @@ def _observations(
     constants: Mapping[str, Any],
 ) -> Iterator[dict[str, tuple[str | None, Any]]]:
     """What ``program`` observes of each block of rows: the array that it is, if any, and values."""
-    rows, others = minibatch.split(arrays)
-    for block in Arrays(rows, widen).blocks(ROWS_AT_ONCE):
+    others = minibatch.split(arrays)[1]
+    for block in minibatch.source(arrays, widen).blocks(ROWS_AT_ONCE):
         data = {**others, **block}
         observed = look(program, Look(point=0.0), {**data, **constants}).observed
         yield {

@@ -15,7 +15,7 @@ from vi_lab.model.data import split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
 from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows, observed_values
-from vi_lab.model.rows import Arrays, Batches, Keyed
+from vi_lab.model.rows import Batches, Keyed
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Support
 
@@ -87,7 +87,8 @@ class Model:
     Python ints, bools and strings are structure on which the program may branch.
 
     With ``minibatch=Minibatch(rows=(...), size=B)``, each step of a stochastic fit sees B
-    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). What is asked of
+    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). Rows are arrays,
+    memory maps, or blocks that a function gives one after another. What is asked of
     the model itself is still about all rows: `log_density`, `terms`, draws of data, NUTS.
 
     Attributes
@@ -150,7 +151,18 @@ class Model:
 
     @cached_property
     def data(self) -> dict[str, onp.ndarray]:
-        """All data arrays in memory, as the program sees them: memory maps are read."""
+        """All data arrays in memory, as the program sees them: memory maps are read.
+
+        Raises
+        ------
+        ValueError
+            if rows come in blocks, which nobody keeps.
+        """
+        if self.minibatch is not None and self.minibatch.blocks is not None:
+            raise ValueError(
+                "model: its rows come in blocks, and this asks for all of them at once (as NUTS, "
+                "deterministic ADVI and simulated data do); give them as arrays or memory maps"
+            )
         return {name: widen(array) for name, array in self.arrays.items()}
 
     @cached_property
@@ -173,7 +185,7 @@ class Model:
         """
         if self.minibatch is None:
             raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
-        source = Arrays.of(self.minibatch.split(self.arrays)[0])
+        source = self.minibatch.source(self.arrays)
         return Batches(source, self.minibatch.size, Keyed(int(rng.integers(2**63))))
 
     @property
@@ -291,8 +303,8 @@ class Model:
         if self.minibatch is None:
             yield self.data, 1.0
             return
-        rows, others = self.minibatch.split(self.arrays)
-        for block in Arrays(rows, widen).blocks(ROWS_AT_ONCE):
+        others = self.shared_data
+        for block in self.minibatch.source(self.arrays, widen).blocks(ROWS_AT_ONCE):
             length = len(block[self.minibatch.rows[0]])
             yield {**others, **block}, length / self.num_rows
 
