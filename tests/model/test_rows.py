@@ -230,7 +230,7 @@ def observes_a_column(m, table):
 def test_what_is_computed_from_rows_is_observed_when_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vi_lab.model.minibatch.ROWS_AT_ONCE", 300)
+    monkeypatch.setattr("vi_lab.model.row_terms.ROWS_AT_ONCE", 300)
     table = memory_map(tmp_path / "table.npy", TABLE)
     model = vl.Model(
         observes_a_column, minibatch=vl.Minibatch(rows=("table",), size=10), table=table

@@ -14,7 +14,8 @@ from vi_lab.engine import Array
 from vi_lab.model.data import split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
-from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows, observed_values
+from vi_lab.model.minibatch import Minibatch, Scaling
+from vi_lab.model.row_terms import ROWS_AT_ONCE, discover_rows, observed_values
 from vi_lab.model.rows import Batches, Keyed
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Support
@@ -104,7 +105,7 @@ class Model:
     ------
     TypeError, ValueError
         for data or programs that cannot work; see `vi_lab.model.data`,
-        `vi_lab.model.discover` and `vi_lab.model.minibatch`.
+        `vi_lab.model.discover` and `vi_lab.model.row_terms`.
 
     Examples
     --------
