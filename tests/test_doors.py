@@ -50,6 +50,9 @@ REFUSED = {
     r"lower, upper: Interval needs lower < upper": lambda: supports.Interval(1, 0),
     r"lower, upper: Interval needs .* not lower=2": lambda: supports.Interval(2.0, 2.0),
     r"lower, upper: Interval .* in every": lambda: supports.Interval([0.0, 1.0], [1.0, 0.5]),
+    r"lower, upper: Interval's .* shapes \(2,\) and \(3,\)": lambda: supports.Interval(
+        onp.zeros(2), onp.ones(3)
+    ),
     r"upper: Interval's upper must be finite": lambda: supports.Interval(0.0, INF),
     r"lower: Interval's lower must be a number": lambda: supports.Interval("0", 1.0),
     r"lower: GreaterThan's lower must be finite, not nan": lambda: supports.GreaterThan(NAN),
@@ -210,6 +213,20 @@ def test_a_program_that_cannot_work_is_told_why(message):
 def test_a_shape_that_cannot_be_is_refused(distribution, shape, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         vl.Model(lambda m: m.sample("a", distribution, shape=shape))
+
+
+def test_a_slip_of_the_hand_does_not_fill_the_memory():
+    with pytest.raises(ValueError, match=r"^latent 'a': shape \(1000000000,\) makes 1,000,000,000"):
+        vl.Model(lambda m: m.sample("a", Normal(0.0, 1.0), shape=10**9))
+
+
+def test_codes_count_from_0():
+    def program(m, group, y):
+        a = m.sample("a", Normal(0.0, 1.0), shape=3)
+        m.observe("y", Normal(a[group], 1.0), y)
+
+    with pytest.raises(IndexError, match=r"^program program: index 3 .*subtract 1 from codes"):
+        vl.Model(program, group=[1, 2, 3], y=[0.0, 1.0, 2.0])
 
 
 @pytest.mark.parametrize("y", [0.5, onp.zeros(3), onp.zeros((2, 1))])

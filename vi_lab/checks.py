@@ -108,10 +108,17 @@ def as_bound(owner: str, name: str, value: Any) -> Array:
 
 
 def check_order(owner: str, lower: Array, upper: Array) -> None:
-    """Refuse constant bounds that leave nothing between them, or more than a number can say."""
+    """Refuse constant bounds that leave nothing between them."""
     if not (is_constant(lower) and is_constant(upper)):
         return
-    if not every(lower < upper):  # NaN too
+    try:
+        ordered = every(lower < upper)  # not so for NaN
+    except ValueError:
+        raise ValueError(
+            f"lower, upper: {owner}'s bounds have the shapes {onp.shape(lower)} and "
+            f"{onp.shape(upper)}, which do not broadcast; make them equal"
+        ) from None
+    if not ordered:
         raise ValueError(
             f"lower, upper: {owner} needs lower < upper in every entry, "
             f"not lower={lower} and upper={upper}; exchange or move the bounds"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from vi_lab.model.data import guard
 from vi_lab.model.handlers import Latent, Shape, holds, own_shape, whole_shape
 from vi_lab.supports import Support
 from vi_lab.transforms import to_support
+
+LARGEST_DIM = 10**8  # a vector of 0.8 GB
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,12 @@ class Look:
             )
         unconstrained = transform.unconstrained_shape(full)
         start = self.latents[-1].stop if self.latents else 0
-        size = int(onp.prod(unconstrained, dtype=int))
+        size = math.prod(unconstrained)
+        if start + size > LARGEST_DIM:
+            raise ValueError(
+                f"latent {name!r}: shape {full} makes {start + size:,} dimensions, more than the "
+                f"{LARGEST_DIM:,} that are taken for meant; give it a smaller shape"
+            )
         self.latents.append(Latent(name, full, unconstrained, start, start + size))
         self.supports[name] = support
         # Guarded, so that no check is made of its value: z = 0 may be where no posterior goes.
@@ -144,8 +152,14 @@ class Look:
 def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) -> Any:
     """Run ``program`` with ``handler``, which is returned; overflows are no matter."""
     # Whether the density is finite at this point is asked later, where a fit starts.
-    with onp.errstate(all="ignore"):
-        program(handler, **data)
+    try:
+        with onp.errstate(all="ignore"):
+            program(handler, **data)
+    except IndexError as error:
+        raise IndexError(
+            f"program {program_name(program)}: {error}; codes that choose among K entries count "
+            "from 0, so subtract 1 from codes 1, ..., K"
+        ) from error
     return handler
 
 
