@@ -42,7 +42,7 @@ from typing import Any, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import as_finite, check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI
 from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
 from vi_lab.conjugate.mixture_wishart import (
@@ -98,10 +98,10 @@ class GaussianMixture(Mixture):
         check_positive("mean_precision", self.mean_precision)
         if self.degrees_of_freedom is not None:
             check_positive("degrees_of_freedom", self.degrees_of_freedom)
-        if self.mean is not None and not onp.isfinite(onp.asarray(self.mean, dtype=float)).all():
-            raise ValueError(f"mean: must be finite, not {self.mean}")
+        if self.mean is not None:
+            as_finite("mean", self.mean)
         if self.scatter is not None:
-            _check_scatter(onp.asarray(self.scatter, dtype=float))
+            _check_scatter(as_finite("scatter", self.scatter))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -280,7 +280,6 @@ def _check_scatter(scatter: onp.ndarray) -> None:
     square = scatter.ndim in (0, 2) and matrix.shape[0] == matrix.shape[1]
     if (
         not square
-        or not onp.isfinite(matrix).all()
         or not onp.allclose(matrix, matrix.T, rtol=1e-10, atol=0.0)
         or onp.linalg.eigvalsh(matrix)[0] <= 0.0
     ):

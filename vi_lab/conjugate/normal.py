@@ -33,7 +33,7 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import as_finite, check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
 from vi_lab.conjugate.model import (
     ConjugateModel,
@@ -72,7 +72,7 @@ class NormalModel(ConjugateModel):
     Raises
     ------
     ValueError
-        for a strength, shape or rate that is not positive.
+        for a strength, shape or rate that is not positive, or a mean that is no number.
     """
 
     mean: float = 0.0
@@ -84,6 +84,8 @@ class NormalModel(ConjugateModel):
     def __post_init__(self) -> None:
         for name in ("strength", "shape", "rate"):
             check_positive(name, getattr(self, name))
+        if as_finite("mean", self.mean).ndim:
+            raise ValueError(f"mean: must be one number, not {self.mean!r}")
 
     @property
     def blocks(self) -> tuple[str, ...]:

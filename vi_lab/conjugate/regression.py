@@ -46,7 +46,7 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import as_finite, check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows, only_method
 from vi_lab.distributions import Gamma
@@ -103,11 +103,10 @@ class LinearRegression(ConjugateModel):
     def __post_init__(self) -> None:
         check_positive("shape", self.shape)
         check_positive("rate", self.rate)
-        if not onp.isfinite(self.mean).all():
-            raise ValueError(f"mean: must be finite, not {self.mean!r}")
+        as_finite("mean", self.mean)
         if not isinstance(self.precision, Gamma):
-            precision = onp.asarray(self.precision, dtype=float)
-            if not (onp.isfinite(precision) & (precision > 0.0)).all():
+            precision = as_finite("precision", self.precision)
+            if not (precision > 0.0).all():
                 raise ValueError(f"precision: must be positive, not {self.precision!r}")
 
     @property

@@ -32,6 +32,23 @@ defvjp(
 )
 
 
+def _share(argnum: int, exp: Callable[[Array], Array]) -> Callable:
+    """The rule of logaddexp for one argument: its share of the sum, and of a sum of 0 none.
+
+    autograd's own has -inf - (-inf) in the exponent there.
+    """
+
+    def pullback(ans: Array, *args: Array) -> Callable:
+        total = where(_value(ans) == -onp.inf, 0.0, ans)
+        return unbroadcast_f(args[argnum], lambda g: g * exp(args[argnum] - total))
+
+    return pullback
+
+
+for _name, _exp in (("logaddexp", autograd.numpy.exp), ("logaddexp2", autograd.numpy.exp2)):
+    defvjp(getattr(autograd.numpy, _name), _share(0, _exp), _share(1, _exp))
+
+
 class AutogradEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 

@@ -1,7 +1,7 @@
 """The data of a model: what is an array, what is structure, and what is refused.
 
 Arrays and floats are *arguments* of the compiled log density: another data set of
-the same shape needs no new compilation. Python integers, booleans and strings
+the same shape needs no new compilation. Integers, booleans and strings, Python's or NumPy's
 (a number of components, a switch) are *structure*: programs may branch and loop
 on them.
 
@@ -38,7 +38,9 @@ def split(
     """
     arrays, structure = {}, []
     for name, value in data.items():
-        if isinstance(value, STRUCTURE):
+        if isinstance(value, onp.integer | onp.bool_):
+            structure.append((name, value.item()))
+        elif isinstance(value, STRUCTURE):
             structure.append((name, value))
         else:
             arrays[name] = as_array(name, value, as_stored=name in rows)
@@ -133,7 +135,14 @@ class Guarded(onp.ndarray):
             "data to make the choice part of the model's structure"
         )
 
-    __bool__ = __int__ = __float__ = __index__ = _refuse
+    def __float__(self) -> Any:
+        raise TypeError(
+            f"the program takes the value of {self.what} as a Python number, as a function of "
+            "Python's math does, but it is compiled once for all values: use vi_lab.numpy or "
+            "vi_lab.scipy in place of math"
+        )
+
+    __bool__ = __int__ = __index__ = _refuse
 
 
 def guard(value: Any, what: str) -> Guarded:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.checks import as_real, check_point, check_vector
 from vi_lab.engine import Array
-from vi_lab.model.data import split, widen
+from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
 from vi_lab.model.minibatch import Minibatch, Scaling
@@ -226,7 +227,7 @@ class Model:
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z), Jacobians included, for ``z`` (..., D): an array of shape (...)."""
         run = engines.get(engine).compile(_log_density_batch, static=(0,))
-        z = onp.asarray(z, dtype=float)
+        z = check_point(z, self.dim)
         flat = z.reshape(-1, self.dim)
         if self.minibatch is None:
             return onp.asarray(run(self.structure, flat, self.data)).reshape(z.shape[:-1])
@@ -239,26 +240,35 @@ class Model:
         return value.reshape(z.shape[:-1])
 
     def log_joint(self, values: Mapping[str, Array]) -> float:
-        """log p(x, theta) at constrained ``values`` of every latent: no Jacobian."""
-        handler = Conditioned({name: onp.asarray(values[name]) for name in self.latents})
+        """log p(x, theta) at constrained ``values`` of every latent: no Jacobian.
+
+        Raises
+        ------
+        ValueError
+            if a latent is missing, unknown, or of another shape.
+        """
+        handler = Conditioned(self._constrained(values))
         self.run(handler)
         return float(sum(handler.terms.values()))
 
     def terms(self, z: Array) -> dict[str, float]:
         """The terms of log p~(z) by latent, observation and factor, for ``z`` (D,)."""
         terms: dict[str, float] = {}
+        # Guarded: a scale that is negative at this z makes its term NaN, and no error.
+        z = guard(check_vector(z, self.dim), "a latent")
         for block, _ in self._blocks():
-            handler = Unconstrained(self.structure.by_name, onp.asarray(z, dtype=float))
+            handler = Unconstrained(self.structure.by_name, z)
             with onp.errstate(all="ignore"):
                 self.structure.run(handler, block)
             for name, term in handler.terms.items():
                 over_rows = self.structure.scaling and name in self.structure.scaling.terms
-                terms[name] = float(term) + (terms.get(name, 0.0) if over_rows else 0.0)
+                before = terms.get(name, 0.0) if over_rows else 0.0
+                terms[name] = before + float(onp.asarray(term))
         return terms
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """theta = T(z) by name, ``(..., *shape)``, deterministics included, for ``z`` (..., D)."""
-        z = onp.asarray(z, dtype=float)
+        z = check_point(z, self.dim)
         if not self.discovery.deterministics and set(self.supports) == set(self.latents):
             return {
                 latent.name: to_support(self.supports[latent.name]).forward(latent.of(z))
@@ -276,17 +286,31 @@ class Model:
         Raises
         ------
         ValueError
-            if a latent is missing, unknown, or outside its support.
+            if a latent is missing, unknown, of another shape, or outside its support.
         """
-        missing = set(self.latents) ^ set(values)
-        if missing:
-            raise ValueError(
-                f"values: need exactly the latents {list(self.latents)}; "
-                f"missing or unknown: {sorted(missing)}"
-            )
-        handler = Unconstrain(self.structure.by_name, values)
+        handler = Unconstrain(self.structure.by_name, self._constrained(values))
         self.structure.run(handler, self._data_for_latents)
         return handler.z
+
+    def _constrained(self, values: Mapping[str, Any]) -> dict[str, onp.ndarray]:
+        """``values`` of every latent, broadcast to their shapes."""
+        wrong = set(self.latents) ^ set(values)
+        if wrong:
+            raise ValueError(
+                f"values: need exactly the latents {list(self.latents)}; "
+                f"missing or unknown: {sorted(wrong)}"
+            )
+        full = {}
+        for name, shape in self.shapes.items():
+            value = as_real(f"{name}: the value", values[name])
+            try:
+                full[name] = onp.broadcast_to(onp.asarray(value, dtype=float), shape)
+            except ValueError:
+                raise ValueError(
+                    f"{name}: the value has the shape {onp.shape(value)}, but the latent {shape}; "
+                    "give one of that shape"
+                ) from None
+        return full
 
     def run(self, handler: Any) -> Any:
         """Run the program once, eagerly, with ``handler`` as its ``m``."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_whole
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
 from vi_lab.progress import progress_bar
@@ -22,12 +23,14 @@ def prior_predictive(
 
     Raises
     ------
+    TypeError
+        if ``model`` is no `Model`.
     ValueError
         if ``num_draws`` is not positive, a prior is improper, or the program has a
         factor.
     """
-    if num_draws < 1:
-        raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+    _check_model(model)
+    check_whole("num_draws", num_draws, least=1)
     rng = onp.random.default_rng(seed)
     draws = []
     for _ in progress_bar(range(num_draws), "prior predictive", progress):
@@ -47,12 +50,20 @@ def posterior_predictive(
 
     Raises
     ------
+    TypeError
+        if ``model`` is no `Model`, or ``draws`` no dictionary.
     ValueError
         if a latent is missing from ``draws``, has the wrong shape, or the model
         observes nothing.
     """
+    _check_model(model)
     if not model.observed:
         raise ValueError("model: observes no data, so there is nothing to replicate")
+    if not isinstance(draws, Mapping):
+        raise TypeError(
+            f"draws: must be a dictionary of draws by latent, such as fit.sample(1_000, seed=1) "
+            f"gives, not a {type(draws).__name__}"
+        )
     missing = [name for name in model.latents if name not in draws]
     if missing:
         raise ValueError(f"draws: lacks the latents {missing}; give all of {list(model.latents)}")
@@ -73,6 +84,11 @@ def posterior_predictive(
         given = {name: array[i] for name, array in flat.items()}
         replicated.append(model.run(Simulate(rng, given)).observed)
     return {name: v.reshape(*leading, *v.shape[1:]) for name, v in _stack(replicated).items()}
+
+
+def _check_model(model: Any) -> None:
+    if not isinstance(model, Model):
+        raise TypeError(f"model: must be a vi_lab.Model(program, **data), not {model!r}")
 
 
 def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:

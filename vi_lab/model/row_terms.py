@@ -16,7 +16,7 @@ import numpy as onp
 
 from vi_lab.engine import Array
 from vi_lab.model.data import widen
-from vi_lab.model.discover import Discovery, Look, discover, look
+from vi_lab.model.discover import Discovery, Look, check_inside, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
 from vi_lab.model.maps import read
 from vi_lab.model.minibatch import Minibatch, Scaling
@@ -91,8 +91,9 @@ def discover_rows(
             f"minibatch: no observation depends on the rows {list(minibatch.rows)}, so a batch "
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
-    for _ in _observations(program, minibatch, arrays, constants):
-        pass  # a look at all rows: each lies in the support of its distribution, or is refused
+    for seen, _ in _looks(program, minibatch, arrays, constants):
+        for name in sorted(discovery.always):
+            check_inside(name, seen.distributions[name], seen.observed[name])
     return Discovered(
         discovery,
         Scaling(minibatch.rows[0], count, terms, deterministics),
@@ -113,8 +114,9 @@ def observed_values(
     (a column of an array is) is computed block by block and joined, if in ``terms``.
     """
     found: dict[str, list[Any]] = {}
-    for observed in _observations(program, minibatch, arrays, constants):
-        for name, (own, value) in observed.items():
+    for seen, data in _looks(program, minibatch, arrays, constants):
+        for name, value in seen.observed.items():
+            own = next((key for key in data if data[key] is value), None)
             if name not in terms:
                 found[name] = [value]
             elif own is None or own not in arrays:
@@ -127,21 +129,17 @@ def observed_values(
     }
 
 
-def _observations(
+def _looks(
     program: Callable[..., None],
     minibatch: Minibatch,
     arrays: Mapping[str, onp.ndarray],
     constants: Mapping[str, Any],
-) -> Iterator[dict[str, tuple[str | None, Any]]]:
-    """What ``program`` observes of each block of rows: the array that it is, if any, and values."""
+) -> Iterator[tuple[Look, dict[str, Any]]]:
+    """A look at ``program`` with each block of rows, and the data that it was given."""
     others = minibatch.split(arrays)[1]
     for block in minibatch.source(arrays, widen).blocks(ROWS_AT_ONCE):
         data = {**others, **block}
-        observed = look(program, Look(point=0.0), {**data, **constants}).observed
-        yield {
-            name: (next((key for key in data if data[key] is value), None), value)
-            for name, value in observed.items()
-        }
+        yield look(program, Look(point=0.0), {**data, **constants}), data
 
 
 def _try_parts(

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as onp
 
+import vi_lab.numpy as np
+from vi_lab.checks import is_constant
 from vi_lab.engine import Array, namespace
+from vi_lab.transforms.supports import LogSlack
 
 Shape = tuple[int, ...]
+
+EPSILON = float(onp.finfo(float).eps)
+SMALLEST = 4.0 * float(onp.finfo(float).tiny)  # engines take numbers below `tiny` for 0
+LOG_SMALLEST = math.log(SMALLEST)  # -707
 
 
 class Transform(Protocol):
@@ -52,6 +60,37 @@ class Transform(Protocol):
     def constrained_shape(self, shape: Sequence[int]) -> Shape:
         """The shape of x, batch axes included, for a z of this shape."""
         ...
+
+
+class OntoSupport(Transform, Protocol):
+    """A transform onto a support: it knows how far x is from the bounds."""
+
+    def log_slack(self, z: Array) -> LogSlack:
+        """The logarithms of the slacks of x = T(z), from z: exact where x rounds onto a bound.
+
+        Empty where no density here is made of them.
+        """
+        ...
+
+
+def at_least(z: Array, floor: Array) -> Array:
+    """``z``, or ``floor`` where z is below it; a constant floor is one operation on the tape."""
+    return np.clip(z, floor, np.inf) if is_constant(floor) else np.where(z < floor, floor, z)
+
+
+def exp(z: Array, floor: Array = LOG_SMALLEST) -> Array:
+    """e^z, held above 0 where it would underflow, or above e^``floor``.
+
+    What divides by it, or takes its logarithm, is finite then, and so is its derivative.
+    """
+    return np.exp(at_least(z, floor))
+
+
+def log_spacing(bound: Array) -> Array:
+    """The log of a step from ``bound`` that addition does not lose."""
+    if is_constant(bound):  # in plain NumPy, off the tape
+        return onp.log(onp.maximum(2.0 * EPSILON * onp.abs(bound), SMALLEST))
+    return np.log(np.maximum(2.0 * EPSILON * np.abs(bound), SMALLEST))
 
 
 def require(inside: Array, transform: Transform) -> None:
