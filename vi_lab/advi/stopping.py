@@ -39,15 +39,16 @@ iterates by R-hat and by their Monte Carlo standard error, parameter by paramete
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as onp
 
 from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_map
-from vi_lab.families import LocationScaleGaussian, Params
+from vi_lab.families import Family, Params
+from vi_lab.model import LogDensity, Posterior
 
 BATCHES = 8
 FAR = 1.0  # nats: a window whose halves are so far apart has not settled, however it looks
@@ -89,12 +90,12 @@ class Judge:
     data : the other data
     """
 
-    structure: Any
-    family: LocationScaleGaussian
+    structure: LogDensity
+    family: Family
     engine: Engine
     eps: onp.ndarray
     rows: dict[str, onp.ndarray]
-    data: dict[str, onp.ndarray]
+    data: Mapping[str, onp.ndarray]
 
     def look(self, batches: list[Params], tolerance: float, before: Window | None) -> Window:
         """The window whose batch means are ``batches``, after the window ``before``."""
@@ -143,19 +144,18 @@ class Judge:
         return values + entropies
 
 
-def judge(model: Any, family: LocationScaleGaussian, engine: Engine, seed: int) -> Judge:
+def judge(model: Posterior, family: Family, engine: Engine, seed: int) -> Judge:
     """A judge whose draws, and batches of rows if the model has some, come from ``seed``."""
     rng = onp.random.default_rng(seed)
     source = None if model.minibatch is None else model.minibatches(rng)
     dim = family.base_dim(model.dim)
     eps = balanced_draws(rng, min(max(FEWEST_DRAWS, 2 * (dim + 2)), MOST_DRAWS), dim)
     rows = {} if source is None else source.take(len(eps))
-    data = model.data if source is None else model.shared_data
-    return Judge(model.structure, family, engine, eps, rows, data)
+    return Judge(model.structure, family, engine, eps, rows, model.shared_data)
 
 
 def log_densities(
-    structure: Any, z: Array, rows: dict[str, Array], data: dict[str, Array]
+    structure: LogDensity, z: Array, rows: dict[str, Array], data: dict[str, Array]
 ) -> Array:
     """log p~(z) of shape (M, P), for ``z`` (M, P, D); each m has its own batch of ``rows``."""
 

@@ -10,6 +10,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
+from vi_lab.model.batches import Batches
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,10 @@ class Target:
     name: str = "z"
 
     data: ClassVar[dict[str, onp.ndarray]] = {}
+    shared_data: ClassVar[dict[str, onp.ndarray]] = {}
     observed: ClassVar[dict[str, onp.ndarray]] = {}
     minibatch: ClassVar[None] = None
+    num_rows: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if not callable(self.density):
@@ -46,9 +49,8 @@ class Target:
             raise ValueError(f"dim: must be a positive integer, not {self.dim!r}")
 
     @property
-    def structure(self) -> Target:
-        """A target has no data: it is its own structure (see `vi_lab.model.Structure`)."""
-        return self
+    def structure(self) -> BareDensity:
+        return BareDensity(self.density)
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -66,13 +68,15 @@ class Target:
     def slices(self) -> dict[str, slice]:
         return {self.name: slice(0, self.dim)}
 
-    def log_density(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z) for ``z`` (D,), inside a function that an engine runs."""
-        return self.density(z)
+    def minibatches(self, rng: onp.random.Generator) -> Batches:
+        raise ValueError("minibatch: a Target has no rows; make a Model with minibatch=...")
 
-    def log_density_batch(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z) of shape (S,), for ``z`` (S, D): one call, whatever the engine."""
-        return self.density(z)
+    def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
+        """log p~(z), for ``z`` (..., D): an array of shape (...)."""
+        z = onp.asarray(z, dtype=float)
+        run = engines.get(engine).compile(_log_density_batch, static=(0,))
+        flat = run(self.structure, z.reshape(-1, self.dim))
+        return onp.asarray(flat).reshape(z.shape[:-1])
 
     def terms(self, z: Array) -> dict[str, float]:
         """The one term there is, by the name of the function."""
@@ -85,3 +89,20 @@ class Target:
 
     def unconstrain(self, values: Mapping[str, Any]) -> onp.ndarray:
         return onp.asarray(values[self.name], dtype=float)
+
+
+@dataclass(frozen=True)
+class BareDensity:
+    """A `vi_lab.model.LogDensity` that is a function of z alone."""
+
+    density: Callable[[Array], Array]
+
+    def log_density(self, z: Array, data: Mapping[str, Array]) -> Array:
+        return self.density(z)
+
+    def log_density_batch(self, z: Array, data: Mapping[str, Array]) -> Array:
+        return self.density(z)  # one call, whatever the engine
+
+
+def _log_density_batch(structure: BareDensity, z: Array) -> Array:
+    return structure.log_density_batch(z, {})
