@@ -325,27 +325,6 @@ def test_progress_goes_to_standard_error(capsys):
 
 
 # -------------------------------------------------------------------- clear errors
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"steps": 0}, "steps: must be a whole number, 1"),
-        ({"draws": 0}, "draws: must be a whole number, 1"),
-        ({"family": "banana"}, "family: 'banana' is none of"),
-        ({"method": "magic"}, "method: 'magic' is none of"),
-        ({"estimator": "magic"}, "estimator: 'magic' is none of"),
-        ({"engine": "magic"}, "engine: 'magic' is none of"),
-        ({"method": "deterministic", "steps": 10}, "steps: .* nothing"),
-        ({"method": "deterministic", "steps": None, "estimator": "reparameterised"}, "estimator: "),
-        ({"method": "deterministic", "steps": None, "family": "full_rank"}, "mean_field only"),
-        ({"method": "deterministic", "steps": None, "draws": 3}, "even"),
-        ({"init": {"mu": 0.0}}, "missing or unknown: .'sd'"),
-    ],
-)
-def test_bad_arguments(options, match):
-    with pytest.raises(ValueError, match=match):
-        short(**{"optimizer": None, **options})
-
-
 def test_start_where_the_density_is_not_finite_names_the_term():
     def program(m, x):
         a = m.sample("a", vl.Normal(0.0, 1.0))

@@ -51,6 +51,10 @@ def starting_params(settings: Settings, rng: onp.random.Generator) -> Params:
         points.insert(0, onp.zeros(model.dim))
     elif not isinstance(init, str):
         points.insert(0, model.unconstrain(init))
+        if points[0].shape != (model.dim,):
+            raise ValueError(
+                f"init: gives z of shape {points[0].shape}, but the model lives on R^{model.dim}"
+            )
     if settings.starts > 1:
         best = best_start(model, points, INITIAL_SCALE, rng=rng, engine=settings.engine)
         return family.init_from(best)

@@ -51,7 +51,18 @@ from vi_lab.families import Family, Params
 from vi_lab.model import LogDensity, Posterior
 
 BATCHES = 8
-FAR = 1.0  # nats: a window whose halves are so far apart has not settled, however it looks
+
+# A window travels still if one of these is exceeded:
+FAR = 1.0  # nats between its halves: an ELBO that differs so much is not yet a quadratic
+UNLIKE = 3.0  # times the estimate from 8 batches by that from 2, of independent batches: 5%
+SIGMAS = 3.0  # standard errors: a gain of the second half below them may be luck of the draws
+# ... and times its noise, which a half loses twice over, by luck: two halves may differ by less
+# than two such losses.
+GAIN = 4.0
+NEGLIGIBLE = 0.25  # of the tolerance: a smaller gain would not change the answer
+
+HALVED = 0.5  # what is left of the noise when a window is doubled
+
 FEWEST_DRAWS, MOST_DRAWS = 64, 512  # with more than 2 D, quadratic log densities cost no noise
 
 
@@ -116,16 +127,18 @@ class Judge:
             for m, part in ((2, slice(1, 3)), (4, slice(3, 7)), (8, slice(7, 15)))
         )
         noise = float(max(by_two, by_four, by_eight))
-        gained = second - first - 3.0 * _standard_error(elbos[:, 2] - elbos[:, 1])
+        gained = second - first - SIGMAS * _standard_error(elbos[:, 2] - elbos[:, 1])
         travels = (
-            by_two > FAR or by_two > 3.0 * by_eight or gained > 4.0 * by_eight + 0.25 * tolerance
+            by_two > FAR
+            or by_two > UNLIKE * by_eight
+            or gained > GAIN * by_eight + NEGLIGIBLE * tolerance
         )
         if before is None:
             bias = onp.inf
         else:
             distance = 4.0 * abs(middle - 0.5 * (top + previous_elbo))
             bias = max(0.0, distance - noise - before.noise)
-        expected = 0.5 * before.noise if before is not None and before.settled else 0.0
+        expected = HALVED * before.noise if before is not None and before.settled else 0.0
         return Window(
             mean=mean,
             elbo=float(top),
