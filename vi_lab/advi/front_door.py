@@ -99,24 +99,7 @@ def advi(
     NonFiniteError
         if the loss or a gradient stops being finite; it names the step and latent.
     """
-    settings = checked(
-        model,
-        family,
-        method=method,
-        steps=steps,
-        draws=draws,
-        base_draws=base_draws,
-        estimator=estimator,
-        optimizer=optimizer,
-        average=average,
-        init=init,
-        starts=starts,
-        seed=seed,
-        engine=engine,
-        progress=progress,
-        callback=callback,
-        checkpoint=checkpoint,
-    )
+    settings = checked(**locals())  # the arguments: there is nothing else yet
     began = time.perf_counter()
     run = _run(settings)
     if run.convergence is not None and not run.convergence.converged:

@@ -103,12 +103,9 @@ def checked(
             callback=callback,
             checkpoint=checkpoint,
         )
-    rule = None if optimizer is None else get_optimizer(optimizer)
-    if steps is None:
-        steps = MOST_STEPS if rule is None else STEPS
-    check_whole("steps", steps, least=1)
     _check_run(progress, callback, checkpoint)
     _check_start(model, init, starts)
+    rule, steps, average = _rule(optimizer, steps, average)
     settings = Settings(
         model=model,
         family=q,
@@ -118,7 +115,7 @@ def checked(
         base_draws=Independent() if base_draws is None else get_base_draws(base_draws),
         estimator=None if estimator is None else get_estimator(estimator),
         optimizer=rule,
-        average=TailAverage(start=steps // 4) if average is None else average,
+        average=average,
         init=init,
         starts=starts,
         seed=check_seed("seed", seed),
@@ -128,8 +125,26 @@ def checked(
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
     _check_draws(settings)
-    _check_average(settings, average)
     return settings
+
+
+def _rule(
+    optimizer: str | Optimizer | None, steps: int | None, average: Average | None
+) -> tuple[Optimizer | None, int, Average]:
+    """The optimiser, if one is chosen, its steps, and what becomes of the iterates."""
+    rule = None if optimizer is None else get_optimizer(optimizer)
+    if steps is None:
+        steps = MOST_STEPS if rule is None else STEPS
+    check_whole("steps", steps, least=1)
+    if average is None:
+        return rule, steps, TailAverage(start=steps // 4)
+    needs = ("init", "update", "value")
+    check_methods("average", average, needs, "TailAverage(start=1_000), say")
+    if rule is None:
+        raise ValueError(
+            "average: is for an optimizer of your choice; give optimizer= as well, or leave it out"
+        )
+    return rule, steps, average
 
 
 def _draws(method: str, family: Family, dim: int) -> int:
@@ -145,15 +160,6 @@ def _check_draws(settings: Settings) -> None:
     settings.base_draws.check(draws, settings.family.base_dim(settings.model.dim))
     if settings.estimator is not None:
         check_base_draws(settings.estimator, settings.base_draws, draws)
-
-
-def _check_average(settings: Settings, given: Average | None) -> None:
-    needs = ("init", "update", "value")
-    check_methods("average", settings.average, needs, "TailAverage(start=1_000), say")
-    if given is not None and settings.optimizer is None:
-        raise ValueError(
-            "average: is for an optimizer of your choice; give optimizer= as well, or leave it out"
-        )
 
 
 def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path | None) -> None:
