@@ -80,7 +80,7 @@ class Family(Protocol):
 
     @abstractmethod
     def expected_square(self, params: Params, matrix: Array) -> Array:
-        """E |M (z - E z)|^2, for ``matrix`` M (K, D)."""
+        r""":math:`E_q \|M (z - E_q z)\|^2`, for ``matrix`` M (K, D)."""
 
     # ---------------------------------------------- how a fit with no setting moves in it
     @abstractmethod
@@ -199,7 +199,7 @@ class LocationScaleGaussian(Family):
         return onp.sqrt(onp.diag(self.covariance(params)))
 
     def expected_square(self, params: Params, matrix: Array) -> Array:
-        """|M L|^2, summed over all entries."""
+        """The sum of squares of all entries of M L."""
         columns = self.scale_times(params, onp.eye(self.base_dim(dimension(params))))
         return np.sum(np.dot(columns, matrix.T) ** 2)
 
