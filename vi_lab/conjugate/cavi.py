@@ -27,10 +27,10 @@ from vi_lab.conjugate.model import (
     natural_step,
 )
 from vi_lab.conjugate.result import ConjugateFit, final_elbos
-from vi_lab.conjugate.streams import Source, source_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
+from vi_lab.model.rows import Arrays, Blocks, source_of
 from vi_lab.progress import progress_bar
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
@@ -59,7 +59,9 @@ def cavi(
     Parameters
     ----------
     model : a conjugate model, such as `NormalModel`
-    rows : an array or a memory map (read block by block); None for a model without data
+    rows : an array; a memory map, read block by block; a function that returns a fresh iterator
+        over blocks of rows, called for each sweep (and once to count them). None for a model
+        without data
     starts : how many starts are run, all at once; the fit is the best of them
     init : a way of starting that the model knows, or parameters to start from (``params`` of
         another fit; give that fit's ``model`` too, as they are taken about its origin)
@@ -93,7 +95,7 @@ def cavi(
         if rows is None:
             raise ValueError(f"rows: {type(model).__name__} needs data")
         source = _repeatable(model, rows)
-        first = source.look(rng)
+        first = source.look(rng)["rows"]
         model = model.prepare(first, source.num_rows)
         params = starting_params(model, init, first, rng, starts)
     else:
@@ -146,14 +148,16 @@ def cavi(
     )
 
 
-def total_statistics(model: ConjugateModel, params: Params, source: Source | None) -> Statistics:
+def total_statistics(
+    model: ConjugateModel, params: Params, source: Arrays | Blocks | None
+) -> Statistics:
     """Statistics of all rows of ``source``, added up block by block."""
     if source is None:
         return model.statistics(params, onp.empty(0))
     starts = len(next(iter(next(iter(params.values())).values())))
     size = max(1, ROWS_PER_BLOCK // starts)
     return reduce(
-        add_statistics, (model.statistics(params, block) for block in source.blocks(size))
+        add_statistics, (model.statistics(params, block["rows"]) for block in source.blocks(size))
     )
 
 
@@ -200,13 +204,15 @@ def put(old: Any, starts: onp.ndarray, new: Any) -> Any:
     return tree_map(replaced, old, new)
 
 
-def _repeatable(model: ConjugateModel, rows: Any) -> Source:
-    if callable(rows) or not hasattr(rows, "__len__"):
+def _repeatable(model: ConjugateModel, rows: Any) -> Arrays | Blocks:
+    if callable(rows):
+        return source_of(rows, model.check, sum(len(model.check(block)) for block in rows()))
+    if not hasattr(rows, "__len__"):
         raise ValueError(
-            "rows: cavi reads all of them in every sweep, from an array or a memory map; "
-            "for a stream of blocks use svi"
+            "rows: cavi reads all of them in every sweep, from an array, a memory map or a "
+            "function that returns an iterator over blocks; for a stream of blocks use svi"
         )
-    return source_of(model, rows)
+    return source_of(rows, model.check)
 
 
 def _check_finite(elbos: onp.ndarray, starts: onp.ndarray, sweep: int) -> None:

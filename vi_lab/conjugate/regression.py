@@ -115,7 +115,7 @@ class LinearRegression(ConjugateModel):
         return ("w", "tau", "alpha") if isinstance(self.precision, Gamma) else ("w", "tau")
 
     def check(self, rows: Array) -> onp.ndarray:
-        rows = finite_rows(rows, dims=2)
+        rows = finite_rows(rows, 2)
         if rows.shape[1] < 2:
             raise ValueError("rows: need a covariate at least, and the response as last column")
         return rows

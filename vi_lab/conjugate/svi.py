@@ -14,7 +14,7 @@ Step t = 0, 1, ... computes the statistics of B rows, multiplies them by N/B, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,10 @@ from vi_lab.checks import check_not_negative, check_whole
 from vi_lab.conjugate.cavi import starting_params, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
-from vi_lab.conjugate.streams import ArraySource, Source, source_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
+from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed, source_of
 from vi_lab.progress import progress_bar
 
 DEFAULT_EPOCHS = 10
@@ -63,10 +63,12 @@ def svi(
     ----------
     model : a conjugate model with data
     rows : an array; a memory map, or a stream of blocks of rows, neither of which is ever
-        held whole (see `vi_lab.conjugate.streams` for what is random then). A stream is a
+        held whole (see `vi_lab.model.rows` for what is random then). A stream is a
         function that returns an iterator over blocks, called for each epoch, or such an
         iterator itself, which makes one epoch
-    batch : B, rows in a minibatch
+    batch : B, rows in a minibatch. Where B does not divide N, a minibatch holds the end of one
+        epoch and the beginning of the next; only the last of a stream that ends is smaller, and
+        its step is as much shorter
     delay, forgetting : the step sizes are (t + delay)^(-forgetting), t = 0, 1, ...; a delay of
         1 or more; forgetting in (0.5, 1] keeps the Robbins-Monro conditions
     steps : how many steps are taken at most, or
@@ -106,34 +108,33 @@ def svi(
         raise ValueError(f"model: {type(model).__name__} has no data to subsample; use cavi")
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
-    source = source_of(model, rows, num_rows)
+    source = source_of(rows, model.check, num_rows)
     if batch > source.num_rows:
         raise ValueError(f"batch: {batch} is more than there are rows ({source.num_rows})")
-    steps = _number_of_steps(steps, epochs, source.num_rows // batch)
+    steps = _number_of_steps(steps, epochs, source.num_rows, batch)
     evaluate_every = max(1, steps // EVALUATIONS) if evaluate_every is None else evaluate_every
     check_whole("evaluate_every", evaluate_every, least=1)
-    first = source.look(rng)
+    first = source.look(rng)["rows"]
     model = model.prepare(first, source.num_rows)
-    test = ArraySource(first) if evaluate_on is None else source_of(model, evaluate_on)
-    watch = _Watch(model, test, source.num_rows)
+    watched = first if evaluate_on is None else evaluate_on
+    watch = _Watch(model, source_of(watched, model.check), source.num_rows)
     params = starting_params(model, init, first, rng, 1)
 
     elbos: list[float] = []
     seen: list[int] = []
-    done = 0
+    done = read = 0
     converged = interrupted = stopped = False
-    minibatches = _epochs(source, batch, rng)
     with progress_bar(None, "SVI", progress, total=steps) as bar:
         try:
-            for rows_now in minibatches:
-                statistics = model.statistics(params, rows_now)
-                scaled = scale_statistics(statistics, source.num_rows / batch)
-                params = natural_step(model, params, scaled, (done + delay) ** -forgetting)
-                done += 1
+            for minibatch in _minibatches(source, batch, rng):
+                size = len(minibatch["rows"])  # B, but at the end of a stream
+                rho = (done + delay) ** -forgetting * (size / batch)
+                params = _step(model, params, minibatch["rows"], source.num_rows, rho)
+                done, read = done + 1, read + size
                 bar.update(1)
                 if done % evaluate_every == 0 or done == steps:
                     elbos.append(watch.elbo(params, done))
-                    seen.append(done * batch)
+                    seen.append(read)
                     bar.set_postfix(elbo=f"{elbos[-1]:.8g}")
                     converged = _settled(elbos, patience, rtol, atol)
                     one_start: Params = tree_map(lambda value: value[0], params)
@@ -142,9 +143,9 @@ def svi(
                     break
         except KeyboardInterrupt:
             interrupted = True
-    if done and (not seen or seen[-1] != done * batch):
+    if done and (not seen or seen[-1] != read):
         elbos.append(watch.elbo(params, done))
-        seen.append(done * batch)
+        seen.append(read)
     return ConjugateFit(
         algorithm="SVI",
         model=model,
@@ -164,7 +165,7 @@ class _Watch:
     """The ELBO of all N rows, estimated from those of ``source``."""
 
     model: ConjugateModel
-    source: Source
+    source: Arrays | Blocks
     num_rows: int
 
     def elbo(self, params: Params, step: int) -> float:
@@ -179,17 +180,22 @@ class _Watch:
         return value
 
 
-def _epochs(source: Source, batch: int, rng: onp.random.Generator) -> Iterator[onp.ndarray]:
-    """Minibatches of epoch after epoch, until a stream that cannot begin again has ended."""
-    empty = False
-    while not empty:
-        empty = True
-        for rows in source.epoch(batch, rng):
-            empty = False
-            yield rows
+def _step(
+    model: ConjugateModel, params: Params, rows: onp.ndarray, num_rows: int, rho: float
+) -> Params:
+    """A step of size ``rho`` on some ``rows``, which stand for all ``num_rows``."""
+    statistics = model.statistics(params, rows)
+    return natural_step(model, params, scale_statistics(statistics, num_rows / len(rows)), rho)
 
 
-def _number_of_steps(steps: int | None, epochs: int | None, steps_per_epoch: int) -> int:
+def _minibatches(source: Arrays | Blocks, batch: int, rng: onp.random.Generator) -> Batches:
+    """Minibatches without end, or until a stream that cannot begin again has ended."""
+    if isinstance(source, Arrays) and source.in_one_part:
+        return Batches(source, batch, InTurn.of(rng, source.num_rows))
+    return Batches(source, batch, Keyed(int(rng.integers(2**63))))
+
+
+def _number_of_steps(steps: int | None, epochs: int | None, num_rows: int, batch: int) -> int:
     if steps is not None and epochs is not None:
         raise ValueError("steps, epochs: give one of the two, not both")
     if steps is not None:
@@ -197,7 +203,7 @@ def _number_of_steps(steps: int | None, epochs: int | None, steps_per_epoch: int
         return steps
     epochs = DEFAULT_EPOCHS if epochs is None else epochs
     check_whole("epochs", epochs, least=1)
-    return epochs * steps_per_epoch
+    return epochs * num_rows // batch
 
 
 def _settled(elbos: list[float], patience: int, rtol: float, atol: float) -> bool:

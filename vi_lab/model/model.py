@@ -11,11 +11,12 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
-from vi_lab.model.batches import Batches
-from vi_lab.model.data import row_blocks, split, widen
+from vi_lab.model.data import split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
-from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
+from vi_lab.model.minibatch import Minibatch, Scaling
+from vi_lab.model.row_terms import ROWS_AT_ONCE, discover_rows, observed_values
+from vi_lab.model.rows import Batches, Keyed
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Support
 
@@ -87,7 +88,8 @@ class Model:
     Python ints, bools and strings are structure on which the program may branch.
 
     With ``minibatch=Minibatch(rows=(...), size=B)``, each step of a stochastic fit sees B
-    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). What is asked of
+    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). Rows are arrays,
+    memory maps, or blocks that a function gives one after another. What is asked of
     the model itself is still about all rows: `log_density`, `terms`, draws of data, NUTS.
 
     Attributes
@@ -103,7 +105,7 @@ class Model:
     ------
     TypeError, ValueError
         for data or programs that cannot work; see `vi_lab.model.data`,
-        `vi_lab.model.discover` and `vi_lab.model.minibatch`.
+        `vi_lab.model.discover` and `vi_lab.model.row_terms`.
 
     Examples
     --------
@@ -150,7 +152,18 @@ class Model:
 
     @cached_property
     def data(self) -> dict[str, onp.ndarray]:
-        """All data arrays in memory, as the program sees them: memory maps are read."""
+        """All data arrays in memory, as the program sees them: memory maps are read.
+
+        Raises
+        ------
+        ValueError
+            if rows come in blocks, which nobody keeps.
+        """
+        if self.minibatch is not None and self.minibatch.blocks is not None:
+            raise ValueError(
+                "model: its rows come in blocks, and this asks for all of them at once (as NUTS, "
+                "deterministic ADVI and simulated data do); give them as arrays or memory maps"
+            )
         return {name: widen(array) for name, array in self.arrays.items()}
 
     @cached_property
@@ -173,7 +186,8 @@ class Model:
         """
         if self.minibatch is None:
             raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
-        return Batches.of(self.minibatch.split(self.arrays)[0], self.minibatch.size, rng)
+        source = self.minibatch.source(self.arrays)
+        return Batches(source, self.minibatch.size, Keyed(int(rng.integers(2**63))))
 
     @property
     def dim(self) -> int:
@@ -202,7 +216,12 @@ class Model:
 
     @property
     def observed(self) -> dict[str, Array]:
-        return self.discovery.observed
+        """The observed values by name; with minibatches they are looked up at each call."""
+        scaling, constants = self.structure.scaling, dict(self.structure.constants)
+        if self.minibatch is None or scaling is None:
+            return self.discovery.observed
+        program = self.structure.program
+        return observed_values(program, self.minibatch, self.arrays, constants, scaling.terms)
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z), Jacobians included, for ``z`` (..., D): an array of shape (...)."""
@@ -285,8 +304,8 @@ class Model:
         if self.minibatch is None:
             yield self.data, 1.0
             return
-        rows, others = self.minibatch.split(self.arrays)
-        for block in row_blocks(rows, ROWS_AT_ONCE):
+        others = self.shared_data
+        for block in self.minibatch.source(self.arrays, widen).blocks(ROWS_AT_ONCE):
             length = len(block[self.minibatch.rows[0]])
             yield {**others, **block}, length / self.num_rows
 
@@ -296,9 +315,12 @@ class Model:
         for name, shape in self.shapes.items():
             support = self.supports.get(name, "support depends on other latents")
             lines.append(f"  {name} {shape}  {support}")
-        if self.observed:
-            seen = ", ".join(f"{name} {onp.shape(v)}" for name, v in self.observed.items())
-            lines.append("observed: " + seen)
+        if self.discovery.observed:
+            shapes = {name: onp.shape(value) for name, value in self.discovery.observed.items()}
+            for name in self.structure.scaling.terms if self.structure.scaling else ():
+                if name in shapes:  # a factor is not; and these are shapes of some rows
+                    shapes[name] = (self.num_rows, *shapes[name][1:])
+            lines.append("observed: " + ", ".join(f"{name} {s}" for name, s in shapes.items()))
         if self.minibatch:
             size, rows = self.minibatch.size, ", ".join(self.minibatch.rows)
             lines.append(f"minibatches: {size} of {self.num_rows} rows of {rows}")

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as onp
 
 from vi_lab.engine import Array
-from vi_lab.model.batches import Batches
 from vi_lab.model.minibatch import Minibatch
+from vi_lab.model.rows import Batches
 
 
 class LogDensity(Hashable, Protocol):

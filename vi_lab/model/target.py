@@ -10,7 +10,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
-from vi_lab.model.batches import Batches
+from vi_lab.model.rows import Batches
 
 
 @dataclass(frozen=True)
