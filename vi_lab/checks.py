@@ -1,184 +1,13 @@
-"""Checks of settings: an error names the argument, what is wrong and what would do.
-
-A number may be a plain one, or an engine's tracer, whose value cannot be known: then its
-shape and type are all that is checked.
-"""
+"""Checks of settings: an error names the argument, what is wrong and what would do."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as onp
-
-import vi_lab.numpy as np
-from vi_lab.engine import Array
-
-NUMBERS = (float, int)  # a tuple: `isinstance` is three times slower on `float | int`
-CONSTANTS = (float, int, onp.generic)
-REAL_KINDS = "biuf"  # of dtypes: booleans, integers, floats
-
-
-def is_constant(x: Array) -> bool:
-    """Whether ``x`` is a plain number or NumPy array, whose value may be looked at.
-
-    An engine's tracers are not; nor are arrays of a subclass, such as those with
-    which a model finds out whether its program branches on values.
-    """
-    return isinstance(x, CONSTANTS) or type(x) is onp.ndarray
-
-
-def every(condition: Any) -> bool:
-    """Whether a constant condition holds in every entry; quick for a bool."""
-    return condition if isinstance(condition, bool) else bool(onp.all(condition))
-
-
-def as_real(name: str, x: Any) -> Array:
-    """``x`` as a number, an array of numbers, or the tracer that it is.
-
-    Lists and tuples (of numbers, or of tracers) and columns of data frames become arrays.
-
-    Raises
-    ------
-    ValueError
-        for anything else: text, None, complex numbers, a distribution.
-    """
-    if isinstance(x, NUMBERS):
-        return x
-    if _is_real_array(x):
-        return x.to_numpy() if hasattr(x, "to_numpy") else x
-    if isinstance(x, list | tuple) and _is_real_array(array := _stacked(x)):
-        return array
-    if _is_real(x):
-        return float(x)  # a fraction
-    what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else repr(x)
-    raise ValueError(
-        f"{name} must be a number, not {what}; give a real number, an array of them, or what "
-        "m.sample has returned"
-    )
-
-
-def _is_real_array(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "O") in REAL_KINDS
-
-
-def _stacked(x: list | tuple) -> Array:
-    try:
-        return onp.asarray(x, dtype=float)
-    except (TypeError, ValueError):
-        pass
-    try:
-        return np.array(x)
-    except (TypeError, ValueError):  # rows of different lengths
-        return None
-
-
-def as_finite(name: str, value: Any) -> onp.ndarray:
-    """``value``, a finite number or an array of them, as an array of floats.
-
-    Raises
-    ------
-    ValueError
-        if it is none.
-    """
-    array = onp.asarray(as_real(f"{name}:", value), dtype=float)
-    if not onp.isfinite(array).all():
-        raise ValueError(f"{name}: must be finite, not {value}")
-    return array
-
-
-def as_bound(owner: str, name: str, value: Any) -> Array:
-    """``value`` as a bound of a set: a finite number or array of them, or a tracer.
-
-    Raises
-    ------
-    ValueError
-        if it is none.
-    """
-    if isinstance(value, NUMBERS) and -math.inf < value < math.inf:
-        return value
-    value = as_real(f"{name}: {owner}'s {name}", value)
-    if is_constant(value) and not onp.isfinite(value).all():
-        raise ValueError(
-            f"{name}: {owner}'s {name} must be finite, not {value}; a set without a bound on this "
-            "side has a class of its own (Real, Positive, GreaterThan, LessThan)"
-        )
-    return value
-
-
-def check_order(owner: str, lower: Array, upper: Array) -> None:
-    """Refuse constant bounds that leave nothing between them."""
-    if not (is_constant(lower) and is_constant(upper)):
-        return
-    try:
-        ordered = every(lower < upper)  # not so for NaN
-    except ValueError:
-        raise ValueError(
-            f"lower, upper: {owner}'s bounds have the shapes {onp.shape(lower)} and "
-            f"{onp.shape(upper)}, which do not broadcast; make them equal"
-        ) from None
-    if not ordered:
-        raise ValueError(
-            f"lower, upper: {owner} needs lower < upper in every entry, "
-            f"not lower={lower} and upper={upper}; exchange or move the bounds"
-        )
-
-
-def as_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """``shape``, a whole number or several, as a tuple of Python integers.
-
-    Raises
-    ------
-    ValueError
-        if it is neither.
-    """
-    lengths = (shape,) if is_whole(shape) else shape
-    if not isinstance(lengths, tuple | list | onp.ndarray) or not all(
-        is_whole(n) and n >= 0 for n in lengths
-    ):
-        raise ValueError(
-            f"{name}: must be the lengths of the axes, whole numbers that are 0 or more such as 3 "
-            f"or (3, 2), not {shape!r}"
-        )
-    return tuple(int(n) for n in lengths)
-
-
-def check_point(z: Any, dim: int) -> Array:
-    """``z`` as an array or tracer of shape (..., ``dim``).
-
-    Raises
-    ------
-    ValueError
-        if it has another shape, or is no array of real numbers.
-    """
-    z = as_real("z:", z)
-    if onp.shape(z)[-1:] != (dim,):
-        raise ValueError(
-            f"z: must have the shape (..., {dim}), a number for each dimension of the "
-            f"unconstrained space R^{dim}, not {onp.shape(z)}; reshape it (model.slices says what "
-            "its entries are)"
-        )
-    return onp.asarray(z, dtype=float) if is_constant(z) else z
-
-
-def check_vector(z: Any, dim: int) -> Array:
-    """``z`` as an array or tracer of shape (``dim``,).
-
-    Raises
-    ------
-    ValueError
-        as `check_point` does, and for more than one point.
-    """
-    z = check_point(z, dim)
-    if onp.ndim(z) != 1:
-        raise ValueError(f"z: must be one point ({dim},), not {onp.shape(z)}; give one row of it")
-    return z
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is an integer, Python's or NumPy's."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+T = TypeVar("T")
 
 
 def check_positive(name: str, value: Any) -> None:
@@ -205,5 +34,42 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name}: must be a whole number, {least} or more, not {value!r}")
 
 
+def check_seed(name: str, value: Any) -> int:
+    """A whole number from 0 to 2^63 - 1, as an int.
+
+    None, which would give other numbers each time, and a Generator, whose state goes on
+    changing, are refused: a result keeps its seed, by which it can be had again.
+    """
+    if not is_whole(value) or not 0 <= value < 2**63:
+        raise ValueError(f"{name}: must be a whole number from 0 to 2^63 - 1, not {value!r}")
+    return int(value)
+
+
+def check_methods(name: str, value: Any, methods: tuple[str, ...], instead: str) -> None:
+    """A value, not a class, with these methods; ``instead`` says what to give otherwise."""
+    if isinstance(value, type):
+        raise ValueError(  # noqa: TRY004 - one kind of error for every argument
+            f"{name}: {value.__name__} is a class; give a value of it, {value.__name__}(...)"
+        )
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if missing:
+        raise ValueError(f"{name}: {value!r} has no method {missing[0]!r}; give {instead}")
+
+
+def choose(name: str, value: str | T, known: Mapping[str, T], methods: tuple[str, ...]) -> T:
+    """The one of ``known`` that ``value`` names, or ``value`` itself if it has the ``methods``."""
+    if not isinstance(value, str):
+        check_methods(name, value, methods, f"one of {sorted(known)}, or a value that has it")
+        return value
+    if value not in known:
+        raise ValueError(f"{name}: {value!r} is none of {sorted(known)}; choose one of these")
+    return known[value]
+
+
 def _is_real(value: Any) -> bool:
-    return isinstance(value, Real)
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is an integer, Python's or NumPy's; a bool is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

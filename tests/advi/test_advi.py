@@ -6,16 +6,13 @@ import numpy as onp
 import pytest
 import scipy.optimize
 import scipy.special
+from asked import asked
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab import engine as engines
 from vi_lab.advi import blocks
-from vi_lab.advi.blocks import Problem
-from vi_lab.advi.eta_search import search_eta
+from vi_lab.advi.chosen import search_eta
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.gradients.base_draws import Independent
-from vi_lab.gradients.estimators import StickingTheLanding
 from vi_lab.optimizers import SGD, Adam, AdviSequence, WindowedAdagrad
 from vi_lab.optimizers.averaging import TailAverage
 from vi_lab.optimizers.schedules import ConstantThenDecay
@@ -229,19 +226,11 @@ def test_the_advi_sequence_searches_its_eta():
 def test_the_search_takes_the_eta_that_lowers_the_loss_most():
     """50 steps from 0 towards 5: 0.1 and 0.01 do not get there, 10 and 100 overshoot."""
     target = vl.Target(lambda z: -0.5 * np.sum((z - 5.0) ** 2, axis=-1), dim=1)
-    family = MeanFieldGaussian()
-    problem = Problem(target, family, StickingTheLanding(), AdviSequence(), TailAverage(start=0))
+    settings = asked(target, optimizer=AdviSequence())
+    start = MeanFieldGaussian().init(onp.zeros(1), 0.1)
     for seed in range(3):
-        found = search_eta(
-            problem,
-            target,
-            family.init(onp.zeros(1), 0.1),
-            draws=1,
-            base_draws=Independent(),
-            rng=onp.random.default_rng(seed),
-            engine=engines.get(),
-        )
-        assert found.optimizer.eta == 1.0
+        rng = onp.random.default_rng(seed)
+        assert search_eta(settings, AdviSequence(), start, rng).eta == 1.0
 
 
 # --------------------------------------------------------- seeds, blocks, interruption
@@ -336,27 +325,6 @@ def test_progress_goes_to_standard_error(capsys):
 
 
 # -------------------------------------------------------------------- clear errors
-@pytest.mark.parametrize(
-    ("options", "match"),
-    [
-        ({"steps": 0}, "steps: must be a whole number, 1"),
-        ({"draws": 0}, "draws: must be a whole number, 1"),
-        ({"family": "banana"}, "family: 'banana' is none of"),
-        ({"method": "magic"}, "method: 'magic' is none of"),
-        ({"estimator": "magic"}, "estimator: 'magic' is none of"),
-        ({"engine": "magic"}, "engine: 'magic' is none of"),
-        ({"method": "deterministic", "steps": 10}, "steps: .* nothing"),
-        ({"method": "deterministic", "steps": None, "estimator": "reparameterised"}, "estimator: "),
-        ({"method": "deterministic", "steps": None, "family": "full_rank"}, "mean_field only"),
-        ({"method": "deterministic", "steps": None, "draws": 3}, "even"),
-        ({"init": {"mu": 0.0}}, "missing or unknown: .'sd'"),
-    ],
-)
-def test_bad_arguments(options, match):
-    with pytest.raises(ValueError, match=match):
-        short(**{"optimizer": None, **options})
-
-
 def test_start_where_the_density_is_not_finite_names_the_term():
     def program(m, x):
         a = m.sample("a", vl.Normal(0.0, 1.0))

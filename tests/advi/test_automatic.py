@@ -7,6 +7,7 @@ import warnings
 
 import numpy as onp
 import pytest
+from asked import asked
 
 import vi_lab as vl
 import vi_lab.numpy as np
@@ -15,8 +16,9 @@ from vi_lab.advi import blocks
 from vi_lab.advi.automatic import Search
 from vi_lab.advi.stages import FIRST_WINDOW
 from vi_lab.families import FullRankGaussian, MeanFieldGaussian
-from vi_lab.gradients.base_draws import Antithetic, Independent, Sobol
+from vi_lab.gradients.base_draws import Antithetic, Sobol
 from vi_lab.gradients.estimators import Reparameterised, StickingTheLanding
+from vi_lab.results.checkpoint import Checkpoint
 
 FAMILIES = targets.FAMILIES
 
@@ -224,9 +226,9 @@ def test_few_rows_a_step_shorten_the_first_steps_of_matrices_only():
     batched = vl.Model(regression, minibatch=vl.Minibatch(rows=("x", "y"), size=40), **data)
 
     def first(model, family):
-        rng = onp.random.default_rng(0)
-        search = Search(model, family, None, Independent(), 1, rng, vl.engine.get("autograd"))
-        return search.first_step_size(family, draws=1)
+        settings = asked(model, family=family, engine="autograd")
+        search = Search(settings, onp.random.default_rng(0), Checkpoint(None, ""))
+        return search.begin(family, family.init(onp.zeros(3), 1.0), 1).memory["step_size"]
 
     for family, ratio in ((MeanFieldGaussian(), 1.0), (FullRankGaussian(), 0.2)):
         whole = first(vl.Model(regression, **data), family)

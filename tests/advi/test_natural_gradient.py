@@ -7,13 +7,12 @@ import pytest
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.advi.natural_gradient import Diagonal, Referred, Triangular, coordinates_of
-from vi_lab.advi.stages import Descent, run_steps
-from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.blocks import Problem, run_block
 from vi_lab.engine import current
 from vi_lab.engine.trees import tree_map
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
-from vi_lab.gradients.estimators import StickingTheLanding
+from vi_lab.gradients import ControlVariate, Referred, StickingTheLanding
+from vi_lab.optimizers import Mean, NaturalGradient
 
 DIM = 3
 MEAN_FIELD, FULL_RANK, LOW_RANK = MeanFieldGaussian(), FullRankGaussian(), LowRankGaussian(rank=2)
@@ -28,19 +27,18 @@ def random_params(family, dim=DIM, seed=0):
     return filled
 
 
-def random_reference(dim=DIM, seed=1):
+def random_scale(dim=DIM, seed=1):
     rng = onp.random.default_rng(seed)
-    scale = onp.tril(rng.normal(size=(dim, dim)), -1) + onp.diag(rng.uniform(0.5, 2.0, dim))
-    return {"loc": rng.normal(size=dim), "scale": scale, "whitener": onp.linalg.inv(scale)}
+    return onp.tril(rng.normal(size=(dim, dim)), -1) + onp.diag(rng.uniform(0.5, 2.0, dim))
 
 
 CASES = [
-    (Diagonal(), MEAN_FIELD),
-    (Diagonal(), LOW_RANK),
-    (Referred(), MEAN_FIELD),
-    (Triangular(), FULL_RANK),
+    (MEAN_FIELD, MEAN_FIELD),
+    (LOW_RANK, LOW_RANK),
+    (Referred(random_scale()), MEAN_FIELD),
+    (FULL_RANK, FULL_RANK),
 ]
-IDS = ["diagonal", "diagonal of low rank", "referred", "triangular"]
+IDS = ["mean field", "low rank", "referred", "full rank"]
 
 
 def tangent_and_derivative(coordinates, family):
@@ -55,13 +53,13 @@ def tangent_and_derivative(coordinates, family):
         scale = family.scale_times(params, eye).T  # column by column
         return np.sum(np.sin(params["loc"] * weights[:, 0])) + np.sum(np.cos(weights * scale))
 
-    def both(params, direction, reference):
+    def both(params, direction):
         _, gradient = current().value_and_grad(f)(params)
-        tangent = coordinates.tangent(params, gradient, reference)
+        tangent = coordinates.tangent(params, gradient)
 
         def along(t):
             step = tree_map(lambda d: t * d, direction)
-            return f(coordinates.retract(params, step, reference))
+            return f(coordinates.retract(params, step))
 
         return tangent, current().value_and_grad(along)(0.0)[1]
 
@@ -70,13 +68,12 @@ def tangent_and_derivative(coordinates, family):
 
 @pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
 def test_the_tangent_is_the_pull_back_with_scales_halved(engine, coordinates, family):
-    params, reference = random_params(family), random_reference()
-    rng = onp.random.default_rng(3)
-    direction = tree_map(lambda x: rng.normal(size=x.shape), coordinates.zero(params))
+    params, rng = random_params(family), onp.random.default_rng(3)
+    direction = tree_map(lambda x: rng.normal(size=x.shape), coordinates.zero_tangent(params))
     if "scale" in direction:
         direction["scale"] = onp.tril(direction["scale"])
     both = tangent_and_derivative(coordinates, family)
-    tangent, derivative = engine.compile(both)(params, direction, reference)
+    tangent, derivative = engine.compile(both)(params, direction)
     weight = {
         "loc": 1.0,
         "log_scale": 2.0,
@@ -89,14 +86,14 @@ def test_the_tangent_is_the_pull_back_with_scales_halved(engine, coordinates, fa
 
 @pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
 def test_zero_has_the_shapes_of_tangents_and_leads_nowhere(coordinates, family):
-    params, reference = random_params(family), random_reference()
-    zero = coordinates.zero(params)
-    tangent = coordinates.tangent(params, params, reference)
+    params = random_params(family)
+    zero = coordinates.zero_tangent(params)
+    tangent = coordinates.tangent(params, params)
     assert {n: onp.shape(v) for n, v in zero.items()} == {
         n: onp.shape(v) for n, v in tangent.items()
     }
     assert all((value == 0.0).all() for value in zero.values())
-    stayed = coordinates.retract(params, zero, reference)
+    stayed = coordinates.retract(params, zero)
     assert stayed.keys() == params.keys()
     for name in params:
         onp.testing.assert_allclose(stayed[name], params[name], rtol=1e-14, atol=1e-14)
@@ -107,7 +104,7 @@ def test_a_step_in_the_triangle_multiplies_the_scale_from_the_right():
     rng = onp.random.default_rng(4)
     below = onp.tril(rng.normal(size=(DIM, DIM)), -1)
     on, loc = rng.normal(size=DIM), rng.normal(size=DIM)
-    moved = Triangular().retract(params, {"loc": loc, "scale": below + onp.diag(on)}, {})
+    moved = FULL_RANK.retract(params, {"loc": loc, "scale": below + onp.diag(on)})
     scale = FULL_RANK.scale_tril(params)
     onp.testing.assert_allclose(
         FULL_RANK.scale_tril(moved), scale @ (below + onp.diag(onp.exp(on))), atol=1e-13
@@ -116,28 +113,34 @@ def test_a_step_in_the_triangle_multiplies_the_scale_from_the_right():
     assert (moved["lower"] == onp.tril(moved["lower"], -1)).all()
 
 
-def test_referred_to_itself_a_mean_field_q_is_measured_as_by_diagonal():
+def test_referred_to_itself_a_mean_field_q_is_measured_as_by_its_family():
     params = random_params(MEAN_FIELD)
     step = random_params(MEAN_FIELD, seed=5)
-    reference = {"scale": onp.diag(onp.exp(params["log_scale"]))}
+    referred = Referred(onp.diag(onp.exp(params["log_scale"])))
     for one, other in (
-        (Referred().tangent(params, step, reference), Diagonal().tangent(params, step, {})),
-        (Referred().retract(params, step, reference), Diagonal().retract(params, step, {})),
+        (referred.tangent(params, step), MEAN_FIELD.tangent(params, step)),
+        (referred.retract(params, step), MEAN_FIELD.retract(params, step)),
     ):
         for name in one:
             onp.testing.assert_allclose(one[name], other[name], rtol=1e-13)
 
 
-def test_each_family_has_its_coordinates():
-    assert coordinates_of(FULL_RANK) == Triangular()
-    assert coordinates_of(MEAN_FIELD) == coordinates_of(LOW_RANK) == Diagonal()
+def test_a_reference_makes_control_variate_and_unit_of_length():
+    optimizer = NaturalGradient(MEAN_FIELD, step_size=0.05, beta2=0.9)
+    problem = Problem(vl.Target(density, DIM).structure, MEAN_FIELD, None, optimizer, Mean())
+    assert problem.given({}) is problem
+    scale = random_scale()
+    given = problem.given({"loc": onp.zeros(DIM), "scale": scale, "whitener": scale})
+    assert isinstance(given.estimator, ControlVariate)
+    assert given.optimizer.coordinates.scale is scale
+    assert (given.optimizer.step_size, given.optimizer.beta2) == (0.05, 0.9)
 
 
 # ----------------------------------------------------------------- the natural gradient
 @pytest.mark.parametrize("family", [MEAN_FIELD, FULL_RANK], ids=["mean_field", "full_rank"])
 def test_a_plain_step_is_a_step_along_the_natural_gradient(engine, family):
     """Fisher's matrix is E[score score'], a quartic: 5 x 5 Gauss-Hermite nodes are exact."""
-    params, coordinates = random_params(family, dim=2), coordinates_of(family)
+    params = random_params(family, dim=2)
     gradient = random_params(family, dim=2, seed=6)
     nodes, weights = onp.polynomial.hermite_e.hermegauss(5)
     grid = onp.array(list(itertools.product(nodes, nodes)))
@@ -161,10 +164,10 @@ def test_a_plain_step_is_a_step_along_the_natural_gradient(engine, family):
     fisher = score.T @ (mass[:, None] * score)
     natural = onp.linalg.solve(fisher, flat(gradient))
 
-    tangent = coordinates.tangent(params, gradient, {})
+    tangent = family.tangent(params, gradient)
     h = 1e-5
     ahead, behind = (
-        flat(coordinates.retract(params, tree_map(lambda u: t * u, tangent), {}))  # noqa: B023
+        flat(family.retract(params, tree_map(lambda u: t * u, tangent)))  # noqa: B023
         for t in (h, -h)
     )
     # A central difference: relative error h^2, and rounding 1e-16 / h.
@@ -208,13 +211,11 @@ def test_a_descent_of_transformed_coordinates_is_the_descent_transformed(engine,
     eps = onp.random.default_rng(7).standard_normal((60, 1, DIM))
 
     def descend(target, params):
-        coordinates = coordinates_of(family)
-        steps = UnitSteps(beta2=0.99, shared=full)
-        descent = Descent(target, family, StickingTheLanding(), coordinates, steps)
-        memory = steps.init(coordinates.zero(params))
-        state = (params, memory, tree_map(onp.zeros_like, params))
-        run = engine.compile(run_steps, static=(0,))
-        (params, _, _), losses = run(descent, state, (eps, {}), len(eps), 0.1, {}, {})
+        steps = NaturalGradient(family, step_size=0.1, beta2=0.99, shared=full)
+        problem = Problem(target.structure, family, StickingTheLanding(), steps, Mean())
+        run = engine.compile(run_block, static=(0,))
+        state = problem.init(params)
+        (params, _, _), losses = run(problem, state, (eps, {}), len(eps), {}, {})
         return params, losses
 
     here, losses = descend(plain, start)

@@ -1,5 +1,7 @@
 """Families against SciPy, against each other, and fitted to what they can hold."""
 
+from dataclasses import dataclass
+
 import numpy as onp
 import pytest
 import scipy.stats
@@ -148,6 +150,25 @@ def test_a_richer_family_starts_from_a_simpler_one():
     onp.testing.assert_allclose(full.covariance(again), full.covariance(full_params), rtol=1e-15)
 
 
+def test_low_rank_goes_on_from_itself_and_from_fewer_factors():
+    """Exactly, or with the same sds and nearly the same correlations; not from more factors."""
+    two, three = LowRankGaussian(2), LowRankGaussian(3)
+    params = CASES[2][1]
+    again = two.init_from(params)
+    assert again["factors"] is not params["factors"]
+    for name, value in params.items():
+        onp.testing.assert_array_equal(again[name], value)
+    more = three.init_from(params)
+    assert more["factors"].shape == (3, 3)
+    assert (onp.abs(more["factors"][:, 2]) > 0.0).all()
+    onp.testing.assert_allclose(three.std(more), two.std(params), rtol=1e-14)
+    onp.testing.assert_allclose(
+        three.covariance(more), two.covariance(params), rtol=0.02, atol=0.02
+    )
+    with pytest.raises(ValueError, match=r"^params: of rank 2 .* give LowRankGaussian\(2\)"):
+        LowRankGaussian(1).init_from(params)
+
+
 @pytest.mark.parametrize("family", [MeanFieldGaussian(), LowRankGaussian(2)])
 def test_a_simpler_family_does_not_start_from_a_richer_one(family):
     with pytest.raises(ValueError, match=r"^params: .* not those of a simpler family"):
@@ -242,12 +263,19 @@ def test_a_record_gives_the_family_back(family):
     assert family_from_record(stored) == family
 
 
-def test_a_family_without_a_name_has_no_record():
+def test_a_family_without_a_name_is_found_by_its_class_and_has_to_be_given():
+    @dataclass(frozen=True)
     class Private(MeanFieldGaussian):
-        pass
+        weight: float = 2.0
 
-    with pytest.raises(ValueError, match=r"^family: .* cannot be found again by name"):
-        family_record(Private())
+    record = family_record(Private())
+    assert record == {"name": "Private", "weight": 2.0}
+    assert family_from_record(record, Private()) == Private()
+    with pytest.raises(ValueError, match=r"^family: is Private, none of .* give it as family="):
+        family_from_record(record)
+    for other in (Private(3.0), MeanFieldGaussian()):
+        with pytest.raises(ValueError, match=r"^family: was .*Private.*, but .* is given"):
+            family_from_record(record, other)
 
 
 @pytest.mark.parametrize("rank", [0, -1, 2.5, "ten"])

@@ -9,8 +9,8 @@ import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import current
-from vi_lab.families import MeanFieldGaussian
-from vi_lab.gradients.control_variate import controlled_negative_elbo
+from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
+from vi_lab.gradients.control_variate import ControlVariate
 from vi_lab.gradients.estimators import Reparameterised, StickingTheLanding
 
 DIM = 3
@@ -37,22 +37,12 @@ POSTERIOR = reference(MEAN, SCALE)
 OTHER = reference(MEAN + 0.3, 1.2 * SCALE + onp.diag([0.0, 0.2, 0.0]))
 
 
-def controlled(target, reference):
+def plain(target, estimator, family=MeanFieldGaussian()):  # noqa: B008
     """(params, eps) -> value and gradient of the loss."""
 
     def run(params, eps):
         def loss(params):
-            return controlled_negative_elbo(target, params, eps, {}, reference)
-
-        return current().value_and_grad(loss)(params)
-
-    return run
-
-
-def plain(target, estimator):
-    def run(params, eps):
-        def loss(params):
-            return estimator.negative_elbo(target, MeanFieldGaussian(), params, eps, {})
+            return estimator.negative_elbo(target.structure, family, params, eps, {})
 
         return current().value_and_grad(loss)(params)
 
@@ -71,7 +61,7 @@ def exact():
 @pytest.mark.parametrize("draws", [1, 4])
 def test_with_the_posterior_itself_every_draw_gives_the_exact_gradient(engine, draws):
     """At a q that is far from it; sticking the landing has noise there."""
-    run = engine.compile(controlled(GAUSSIAN, POSTERIOR))
+    run = engine.compile(plain(GAUSSIAN, ControlVariate(POSTERIOR)))
     stuck = engine.compile(plain(GAUSSIAN, StickingTheLanding()))
     rng = onp.random.default_rng(1)
     all_eps = rng.standard_normal((20, draws, DIM))
@@ -91,7 +81,7 @@ def test_with_the_posterior_itself_every_draw_gives_the_exact_gradient(engine, d
 def test_balanced_draws_give_the_exact_gradient_of_a_gaussian(engine, reference):
     """Whatever the reference: the average over balanced draws of a quadratic is exact."""
     eps = balanced_draws(onp.random.default_rng(2), 2 * (DIM + 2), DIM)
-    value, gradient = engine.compile(controlled(GAUSSIAN, reference))(PARAMS, eps)
+    value, gradient = engine.compile(plain(GAUSSIAN, ControlVariate(reference)))(PARAMS, eps)
     exact_value, exact_gradient = exact()
     onp.testing.assert_allclose(value, exact_value, rtol=1e-11)
     for name in gradient:
@@ -113,7 +103,7 @@ def test_unbiased_for_a_quartic_by_quadrature(engine):
         values, gradients = engine.compile(at_all)(params, grid)
         return mass @ values, {name: mass @ g for name, g in gradients.items()}
 
-    value, gradient = expected(controlled(QUARTIC, other))
+    value, gradient = expected(plain(QUARTIC, ControlVariate(other)))
     true_value, true_gradient = expected(plain(QUARTIC, Reparameterised()))
     onp.testing.assert_allclose(value, true_value, rtol=1e-12)
     for name in gradient:
@@ -125,7 +115,7 @@ def test_a_rough_reference_removes_most_of_the_noise(engine):
     best = {"loc": MEAN, "log_scale": -0.5 * onp.log(onp.diag(PRECISION))}
     rough = reference(MEAN + 0.1 * SCALE[:, 0], 1.1 * SCALE)
     eps = onp.random.default_rng(3).standard_normal((200, 1, DIM))
-    with_it = engine.compile(controlled(GAUSSIAN, rough))
+    with_it = engine.compile(plain(GAUSSIAN, ControlVariate(rough)))
     without = engine.compile(plain(GAUSSIAN, StickingTheLanding()))
     variance, plain_variance = (
         onp.array([run(best, e)[1]["loc"] for e in eps]).var(axis=0).sum()
@@ -134,3 +124,20 @@ def test_a_rough_reference_removes_most_of_the_noise(engine):
     # (1 - 1 / 1.1^2)^2 = 3% of the noise of the plain gradient in loc is left; the gradient
     # that sticks the landing has less than the plain one, but of the same order.
     assert variance < 0.1 * plain_variance
+
+
+@pytest.mark.parametrize("family", [FullRankGaussian(), LowRankGaussian(2)], ids=repr)
+def test_it_is_an_estimator_for_every_gaussian_family(engine, family):
+    """With balanced draws the ELBO of a Gaussian is exact, whatever the estimator."""
+    params = family.init_from(PARAMS)
+    name = "lower" if "lower" in params else "factors"
+    params[name] = onp.random.default_rng(5).normal(size=params[name].shape)
+    dim = family.base_dim(DIM)
+    eps = balanced_draws(onp.random.default_rng(2), 2 * (dim + 2), dim)
+    found, expected = (
+        engine.compile(plain(GAUSSIAN, estimator, family))(params, eps)
+        for estimator in (ControlVariate(OTHER), Reparameterised())
+    )
+    onp.testing.assert_allclose(found[0], expected[0], rtol=1e-11)
+    for key in params:
+        onp.testing.assert_allclose(found[1][key], expected[1][key], rtol=1e-9, atol=1e-9)

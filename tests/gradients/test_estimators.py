@@ -32,7 +32,7 @@ FACTORS = onp.array([[0.5, 0.9, 0.1], [-0.7, 0.3, -0.2], [0.2, -0.6, 0.4]])
 def gradient(engine, estimator, family, params, eps, target):
     def run(params, eps):
         def loss(params):
-            return estimator.negative_elbo(target, FAMILIES[family], params, eps, {})
+            return estimator.negative_elbo(target.structure, FAMILIES[family], params, eps, {})
 
         return current().value_and_grad(loss)(params)
 
@@ -155,7 +155,7 @@ def many_gradients(estimator, family, params, target, steps, draws, engine=None)
     def run(params, eps):
         def one(eps):
             def loss(params):
-                return estimator.negative_elbo(target, family, params, eps, {})
+                return estimator.negative_elbo(target.structure, family, params, eps, {})
 
             return current().value_and_grad(loss)(params)[1]
 

@@ -49,13 +49,16 @@ def test_points_and_batches_of_points_have_their_own_values(form, engine):
     for found in (
         target.log_density(z),
         [target.log_density(row) for row in z],
-        engine.compile(lambda z: target.structure.log_density_batch(z))(z),
-        [engine.compile(lambda z: target.structure.log_density(z))(row) for row in z],
+        engine.compile(lambda z: target.structure.log_density_batch(z, {}))(z),
+        [engine.compile(lambda z: target.structure.log_density(z, {}))(row) for row in z],
         [sum(target.terms(row).values()) for row in z],
     ):
         onp.testing.assert_allclose(found, right, rtol=1e-12)
     assert target.log_density(z.reshape(1, 5, 3)).shape == (1, 5)
-    gradient = engine.compile(lambda z: engine.value_and_grad(target.log_density)(z)[1])(z[0])
+    def log_density(z):
+        return target.structure.log_density(z, {})
+
+    gradient = engine.compile(lambda z: engine.value_and_grad(log_density)(z)[1])(z[0])
     onp.testing.assert_allclose(gradient, -PRECISION @ (z[0] - LOC), rtol=1e-12)
 
 
@@ -108,7 +111,8 @@ def test_one_dimension(form, engine):
     target = vl.Target(ONE_DIMENSION[form], dim=1)
     z = onp.array([[0.5], [-2.0], [3.0]])
     onp.testing.assert_allclose(target.log_density(z), -0.5 * z[:, 0] ** 2, rtol=1e-14)
-    for run in (target.log_density, engine.compile(target.log_density)):
+    of_one = engine.compile(lambda z: target.structure.log_density(z, {}))
+    for run in (target.log_density, of_one):
         assert onp.shape(run(z[0])) == ()
     with pytest.warns(vl.ConvergenceWarning):  # after so few steps
         fit = vl.advi(target, seed=1, steps=10, draws=4, progress=False)

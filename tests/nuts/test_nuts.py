@@ -104,7 +104,7 @@ def after_transitions(density, count, chains_, step_size):
     shape = (chains_, count, 10)
     noise = Noise(rng.standard_normal((chains_, count, 2)), *rng.random((3, *shape)))
     engine = vl.engine.get("jax")
-    target, ones = vl.Target(density, 2), onp.ones((chains_, 2))
+    target, ones = vl.Target(density, 2).structure, onp.ones((chains_, 2))
     start = engine.compile(chains.start, static=(0,))
     points, _ = start(target, z, ones, z, onp.full(chains_, 1.0), {})
     run = engine.compile(chains.transitions, static=(0,))

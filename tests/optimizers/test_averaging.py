@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vi_lab.engine import Engine, Tree, current
-from vi_lab.optimizers.averaging import Average, ExponentialAverage, TailAverage
+from vi_lab.optimizers.averaging import Average, Mean, TailAverage
 
 ITERATES = np.random.default_rng(1).normal(size=(9, 2))  # x_0, ..., x_8
 
@@ -25,19 +25,12 @@ def tail(start: int) -> list[np.ndarray]:
     return [ITERATES[t] if t < start else ITERATES[start : t + 1].mean(axis=0) for t in range(1, 9)]
 
 
-def exponential(decay: float) -> list[np.ndarray]:
-    weights = [decay ** np.arange(t)[::-1] for t in range(1, 9)]
-    return [w @ ITERATES[1 : len(w) + 1] / w.sum() for w in weights]
-
-
 CASES = [
     (TailAverage(start=0), tail(0)),
     (TailAverage(start=1), tail(1)),
     (TailAverage(start=4), tail(4)),
     (TailAverage(start=20), tail(20)),
-    (ExponentialAverage(decay=0.0), exponential(0.0)),
-    (ExponentialAverage(decay=0.5), exponential(0.5)),
-    (ExponentialAverage(decay=0.9), exponential(0.9)),
+    (Mean(), tail(1)),
 ]
 
 
@@ -47,14 +40,13 @@ def test_weights(average: Average, expected: list[np.ndarray]) -> None:
 
 
 def test_the_last_iterate_is_exact() -> None:
-    """Before the tail starts, and without memory, nothing is lost to rounding."""
+    """Before the tail starts nothing is lost to rounding."""
     iterates = np.array([1e20, 0.1, 0.2, 0.3])
-    for average in (TailAverage(start=3), ExponentialAverage(decay=0.0)):
-        np.testing.assert_array_equal(averages(average, iterates), iterates[1:])
+    np.testing.assert_array_equal(averages(TailAverage(start=3), iterates), iterates[1:])
 
 
-@pytest.mark.parametrize("average", [TailAverage(2), ExponentialAverage(0.9)])
-def test_before_the_first_step_it_is_the_starting_point(average: Average) -> None:
+def test_before_the_first_step_it_is_the_starting_point() -> None:
+    average = TailAverage(2)
     np.testing.assert_array_equal(average.value(average.init({"x": ITERATES[0]}))["x"], ITERATES[0])
 
 
@@ -66,7 +58,7 @@ def fold(average: Average, x0: np.ndarray, iterates: np.ndarray) -> Tree:
     return current().scan(step, average.init({"x": x0}), iterates)[1]
 
 
-@pytest.mark.parametrize("average", [TailAverage(4), ExponentialAverage(0.9)])
+@pytest.mark.parametrize("average", [TailAverage(4), Mean()])
 def test_scanned_by_an_engine(engine: Engine, average: Average) -> None:
     scanned = engine.compile(fold, static=(0,))(average, ITERATES[0], ITERATES[1:])
     np.testing.assert_allclose(scanned, averages(average, ITERATES), rtol=1e-12)
@@ -102,8 +94,6 @@ def test_tail_average_has_the_variance_of_a_mean() -> None:
     [
         ("start", lambda: TailAverage(-1)),
         ("start", lambda: TailAverage(10.0)),  # type: ignore[arg-type]
-        ("decay", lambda: ExponentialAverage(1.0)),
-        ("decay", lambda: ExponentialAverage(-0.1)),
     ],
 )
 def test_bad_settings_are_named(argument: str, make: Callable) -> None:
@@ -114,5 +104,5 @@ def test_bad_settings_are_named(argument: str, make: Callable) -> None:
 def test_equal_settings_are_equal_and_hash_equally() -> None:
     assert TailAverage(5) == TailAverage(5) != TailAverage(6)
     assert hash(TailAverage(5)) == hash(TailAverage(5))
-    assert ExponentialAverage(0.5) == ExponentialAverage(0.5) != ExponentialAverage(0.6)
-    assert hash(ExponentialAverage(0.5)) == hash(ExponentialAverage(0.5))
+    assert Mean() == Mean()
+    assert hash(Mean()) == hash(Mean())

@@ -32,8 +32,7 @@ def test_dowg_by_coordinate_does_not_mind_the_units() -> None:
         total = np.zeros(10)
         for t in range(4_000):
             g = curvature * (x - centre) + curvature**0.5 * rng.normal(size=10)
-            increment, state = optimizer.update(g, state)
-            x = x + increment
+            x, state = optimizer.update(g, state, x)
             total += x if t >= 2_000 else 0.0
         return float((np.abs(total / 2_000 - centre) * curvature**0.5).max())
 
@@ -47,9 +46,10 @@ def test_clipping_shortens_long_gradients_alone(optimizer: Optimizer) -> None:
     gradients = np.array([[3.0, -4.0], [5.0, 12.0]])
     clipped = Clipped(optimizer, norm=6.5)
     expected = increments(optimizer, gradients * np.array([[1.0], [0.5]]))
-    found, state = [], clipped.init({"a": np.zeros(1), "b": (0.0,)})
+    nothing = {"a": np.zeros(1), "b": (0.0,)}
+    found, state = [], clipped.init(nothing)
     for a, b in gradients:
-        increment, state = clipped.update({"a": np.array([a]), "b": (b,)}, state)
+        increment, state = clipped.update({"a": np.array([a]), "b": (b,)}, state, nothing)
         found.append([increment["a"][0], increment["b"][0]])
     np.testing.assert_allclose(found, expected, rtol=1e-13)
     assert hash(clipped) == hash(Clipped(optimizer, norm=6.5))
@@ -58,11 +58,11 @@ def test_clipping_shortens_long_gradients_alone(optimizer: Optimizer) -> None:
 def test_clipping_hides_no_failure() -> None:
     """A zero gradient stays zero, and an infinite one does not become a harmless step."""
     np.testing.assert_array_equal(
-        Clipped(SGD(1.0), norm=1.0).update(np.zeros(2), {"t": np.zeros(())})[0], 0.0
+        Clipped(SGD(1.0), norm=1.0).update(np.zeros(2), {"t": np.zeros(())}, np.zeros(2))[0], 0.0
     )
     with np.errstate(invalid="ignore"):
         increment, _ = Clipped(SGD(1.0), norm=1.0).update(
-            np.array([np.inf, 1.0]), {"t": np.zeros(())}
+            np.array([np.inf, 1.0]), {"t": np.zeros(())}, np.zeros(2)
         )
     assert not np.isfinite(increment).all()
 

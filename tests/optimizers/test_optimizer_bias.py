@@ -20,8 +20,7 @@ def long_run(optimizer: Optimizer, steps: int) -> tuple[float, float]:
     x = np.zeros(RUNS)
     state = optimizer.init(x)
     for _ in range(steps):
-        increment, state = optimizer.update(x - (rng.standard_exponential(RUNS) - 1.0), state)
-        x = x + increment
+        x, state = optimizer.update(x - (rng.standard_exponential(RUNS) - 1.0), state, x)
     return float(x.mean()), float(x.std(ddof=1)) / RUNS**0.5
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vi_lab.engine import Engine, Tree, current
-from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers import (
     SGD,
     Adagrad,
@@ -143,10 +142,11 @@ OPTIMIZERS = [pytest.param(case.optimizer, id=name) for name, case in CASES.item
 
 def increments(optimizer: Optimizer, gradients: np.ndarray) -> np.ndarray:
     """What `optimizer` answers to ``gradients`` (T, ...), one after the other."""
-    state = optimizer.init(np.zeros(gradients.shape[1:]))
+    nothing = np.zeros(gradients.shape[1:])  # where an increment is where it leads
+    state = optimizer.init(nothing)
     answers = []
     for gradient in gradients:
-        increment, state = optimizer.update(gradient, state)
+        increment, state = optimizer.update(gradient, state, nothing)
         answers.append(increment)
     return np.array(answers)
 
@@ -154,8 +154,7 @@ def increments(optimizer: Optimizer, gradients: np.ndarray) -> np.ndarray:
 def minimise(optimizer: Optimizer, gradient: Callable[[Tree], Tree], x: Tree, steps: int) -> Tree:
     state = optimizer.init(x)
     for _ in range(steps):
-        increment, state = optimizer.update(gradient(x), state)
-        x = tree_map(np.add, x, increment)
+        x, state = optimizer.update(gradient(x), state, x)
     return x
 
 
@@ -240,9 +239,10 @@ def test_coordinates_and_leaves_are_independent(optimizer: Optimizer) -> None:
     if optimizer != CASES["dowg_all"].optimizer:  # one step for all is what it is for
         apart = np.stack([increments(optimizer, noise[:, d]) for d in range(3)], axis=1)
         np.testing.assert_allclose(together, apart, rtol=1e-13)
-    state = optimizer.init({"a": np.zeros(2), "b": (0.0,)})
+    nothing = {"a": np.zeros(2), "b": (0.0,)}
+    state = optimizer.init(nothing)
     for g, expected in zip(noise, together, strict=True):
-        increment, state = optimizer.update({"a": g[:2], "b": (g[2],)}, state)
+        increment, state = optimizer.update({"a": g[:2], "b": (g[2],)}, state, nothing)
         np.testing.assert_allclose(increment["a"], expected[:2], rtol=1e-13)
         np.testing.assert_allclose(increment["b"][0], expected[2], rtol=1e-13)
 
@@ -286,8 +286,7 @@ def fold(optimizer: Optimizer, x: Tree, state: Tree, noise: np.ndarray) -> Tree:
     def step(carry: tuple[Tree, Tree], xi: np.ndarray) -> tuple[tuple[Tree, Tree], Tree]:
         x, state = carry
         gradient = {"a": x["a"] - 1.0 + xi[:2], "b": 3.0 * (x["b"] - 3.0) + xi[2]}
-        increment, state = optimizer.update(gradient, state)
-        x = tree_map(lambda x, i: x + i, x, increment)
+        x, state = optimizer.update(gradient, state, x)
         return (x, state), x["a"]
 
     (x, state), path = current().scan(step, (x, state), noise)
@@ -309,8 +308,7 @@ def test_scanned_by_an_engine_in_two_blocks(engine: Engine, optimizer: Optimizer
     path, state = [], optimizer.init(x)
     for xi in noise:
         gradient = {"a": x["a"] - 1.0 + xi[:2], "b": 3.0 * (x["b"] - 3.0) + xi[2]}
-        increment, state = optimizer.update(gradient, state)
-        x = tree_map(np.add, x, increment)
+        x, state = optimizer.update(gradient, state, x)
         path.append(x["a"])
     np.testing.assert_allclose(np.concatenate([first, second]), path, rtol=1e-12, atol=1e-12)
 
@@ -370,4 +368,4 @@ def test_a_sequence_without_eta_does_not_step() -> None:
 def test_a_gradient_of_another_shape_of_tree_is_refused() -> None:
     optimizer = Adam(0.1)
     with pytest.raises(ValueError, match=r"^trees: "):
-        optimizer.update({"b": np.ones(2)}, optimizer.init({"a": np.ones(2)}))
+        optimizer.update({"b": np.ones(2)}, optimizer.init({"a": np.ones(2)}), {"b": np.ones(2)})

@@ -92,6 +92,17 @@ def test_contains_within_an_engine(support, inside, outside, engine):
     np.testing.assert_array_equal(engine.compile(support.contains)(x), support.contains(x))
 
 
+@pytest.mark.parametrize(("support", "inside", "outside"), CASES, ids=lambda c: type(c).__name__)
+def test_its_interior_belongs_to_it(support, inside, outside):
+    """... and so do its neighbours, if there are any to a continuous value."""
+    shape = (3, *np.shape(inside[0]))
+    point = np.broadcast_to(support.interior(shape), shape)
+    assert np.all(support.contains(point))
+    if support.event_ndim == 0 and not support.is_discrete:
+        assert np.all(support.contains(point + 0.5))
+        assert np.all(support.contains(point - 0.5))
+
+
 def test_the_table_has_every_support():
     declared = {
         member

@@ -1,16 +1,14 @@
 r"""A fit with no setting: how `vi_lab.advi` chooses where nothing is asked of it.
 
-* Full rank: natural-gradient descent that sticks the landing (`vi_lab.advi.stages`). The
-  step size at the start is S / (S + D) for S draws, at most 0.1, because a step along
-  S random directions of D multiplies what is off in the others by noise.
-* Mean field, up to 200 dimensions: first a rough full-rank fit, which costs little
-  since conditioning does not matter to it, and then the mean-field descent with
-  that Gaussian as control variate (`vi_lab.gradients.control_variate`) and as unit of length
-  (`vi_lab.advi.natural_gradient.Referred`). For a Gaussian posterior the first makes the gradient
-  exact, the second the problem perfectly conditioned. Where that Gaussian turns out to
-  be no help, a descent without it takes over.
-* Mean field beyond, other families, or an estimator by the user's choice: the descent
-  in the coordinates of q itself.
+* A natural-gradient descent that sticks the landing, or by an estimator of the user's choice
+  (`vi_lab.advi.stages`). Its natural coordinates, draws a step and first step size are those
+  that the family states (`vi_lab.families.Family`).
+* A family that asks for a reference, as mean field does, in up to 200 dimensions and with no
+  estimator chosen: first a rough full-rank fit, which costs little since conditioning does
+  not matter to it, and then the descent with that Gaussian as control variate and as unit
+  of length (`vi_lab.gradients.control_variate`). For a Gaussian posterior the first makes
+  the gradient exact, the second the problem perfectly conditioned. Where that Gaussian
+  turns out to be no help, a descent without it takes over.
 
 The tolerance is half a percent of a standard deviation: the gap that remains when each
 location is off by 0.005 of its standard deviation, and each logarithm of a standard
@@ -24,89 +22,48 @@ the rows that have to be read grow with the inverse square.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as onp
 
-import vi_lab.scipy as sp
-from vi_lab.advi.blocks import Callback, Noise, Pacemaker, Run
-from vi_lab.advi.natural_gradient import Referred, coordinates_of
-from vi_lab.advi.stages import FIRST_WINDOW, Descender, Descent, Progress
-from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.blocks import Loop, Noise, Problem, Run, Source, looping
+from vi_lab.advi.settings import Settings
+from vi_lab.advi.stages import FIRST_WINDOW, Descent, Progress
 from vi_lab.advi.stopping import judge
-from vi_lab.engine import Engine
 from vi_lab.errors import NonFiniteError
-from vi_lab.families import FullRankGaussian, LocationScaleGaussian, MeanFieldGaussian, Params
-from vi_lab.gradients.base_draws import BaseDraws, Independent
-from vi_lab.gradients.control_variate import Reference
-from vi_lab.gradients.estimators import Estimator, StickingTheLanding
-from vi_lab.progress import progress_bar
-from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
+from vi_lab.families import Family, FullRankGaussian, Params, Reference
+from vi_lab.gradients import BaseDraws, Estimator, Independent, StickingTheLanding
+from vi_lab.optimizers import Mean, NaturalGradient
+from vi_lab.results.checkpoint import Checkpoint, Snapshot
 from vi_lab.results.convergence import Convergence
 
-MOST_STEPS = 400_000
 PRECISION = 0.005  # of a standard deviation, in each of MOST_DIMS directions
 MOST_DIMS = 40
 COARSE_PRECISION = 0.03  # with minibatches
 ROUGHNESS = 10.0  # how many times less precise the warm-up may be
-LARGEST_STEP = 0.1
 TRIAL_STEPS = 7 * FIRST_WINDOW  # three windows, each twice as long as the one before
 HOPEFUL = 10.0  # times the tolerance: a descent so close after its trial goes on unrivalled
 REFERENCE_DIM = 200  # beyond, D x D matrices cost more than they save
-DIMS_PER_DRAW = 8  # of a full-rank step, whose draws share its D^3 operations
 
-# Full-rank gradients fall by orders of magnitude on the way and vanish at its end: their
-# divisor has to forget fast, and cannot bias. Mean-field ones stay noisy: it must not.
-FULL_RANK_STEPS = UnitSteps(beta2=0.99, shared=True)
-OTHER_STEPS = UnitSteps(beta2=0.999, shared=False)
-
-
-def default_draws(family: LocationScaleGaussian, dim: int) -> int:
-    """Base draws a step: one; for full rank one for every 8 dimensions."""
-    return max(1, dim // DIMS_PER_DRAW) if isinstance(family, FullRankGaussian) else 1
+FULL = FullRankGaussian()  # of the warm-up
 
 
 def run_automatic(
-    model: Any,
-    family: LocationScaleGaussian,
-    params: Params,
-    *,
-    estimator: Estimator | None,
-    base_draws: BaseDraws,
-    draws: int,
-    steps: int,
-    rng: onp.random.Generator,
-    engine: Engine,
-    progress: bool,
-    callback: Callback | None,
-    checkpoint: Checkpoint,
+    settings: Settings, params: Params, rng: onp.random.Generator, checkpoint: Checkpoint
 ) -> Run:
-    """Fit from ``params`` in at most ``steps`` steps; Ctrl-C returns what there is.
+    """Fit from ``params`` in at most ``settings.steps`` steps; Ctrl-C returns what there is.
 
     Raises
     ------
     NonFiniteError
         naming the step, and the latent whose gradient went bad.
     """
-    began = time.perf_counter()
-    search = Search(model, family, estimator, base_draws, draws, rng, engine)
-    interrupted = False
-    with progress_bar(None, "ADVI", progress, total=steps) as bar:
-        pacemaker = Pacemaker(bar, callback)
-        try:
-            search.run(params, steps, pacemaker, checkpoint)
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            checkpoint.write()
-    ended = "interrupt" if interrupted else "callback" if pacemaker.stopped else "steps"
+    search = Search(settings, rng, checkpoint)
+    with looping(settings, checkpoint) as loop:
+        search.run(params, loop)
+    ended = "interrupt" if loop.interrupted else "callback" if loop.stopped else "steps"
     return Run(
         params=params if search.params is None else search.params,
         losses=search.losses,
-        interrupted=interrupted,
-        seconds=time.perf_counter() - began,
+        interrupted=loop.interrupted,
         convergence=search.convergence(ended),
     )
 
@@ -115,22 +72,16 @@ class Search:
     """One automatic fit: a warm-up, perhaps, and the descent proper."""
 
     def __init__(
-        self,
-        model: Any,
-        family: LocationScaleGaussian,
-        estimator: Estimator | None,
-        base_draws: BaseDraws,
-        draws: int,
-        rng: onp.random.Generator,
-        engine: Engine,
+        self, settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint
     ) -> None:
-        self.model, self.family, self.estimator = model, family, estimator
-        self.base_draws, self.draws, self.rng, self.engine = base_draws, draws, rng, engine
-        self.source = None if model.minibatch is None else model.minibatches(rng)
-        if self.source is None:
-            self.tolerance = min(model.dim, MOST_DIMS) * PRECISION**2
-        else:
-            self.tolerance = model.dim * COARSE_PRECISION**2
+        self.settings, self.checkpoint = settings, checkpoint
+        self.model, self.family = settings.model, settings.family
+        self.source = Source(self.model, rng)
+        self.share = 1.0  # B / N, of the rows that a step sees
+        self.tolerance = min(self.model.dim, MOST_DIMS) * PRECISION**2
+        if self.model.minibatch is not None:
+            self.share = self.model.minibatch.size / self.model.num_rows
+            self.tolerance = self.model.dim * COARSE_PRECISION**2
         self.judge_seed = int(rng.integers(2**63))
         self.warm: Progress | None = None
         self.main: Progress | None = None
@@ -138,135 +89,107 @@ class Search:
         self.rival_wins: bool | None = None
         self.reference: Reference = {}
 
-    def run(self, params: Params, steps: int, pacemaker: Pacemaker, checkpoint: Checkpoint) -> None:
-        """Search from ``params``, or from the checkpoint, in at most ``steps`` steps in all."""
-
-        def keep() -> None:
-            checkpoint.keep(self.snapshot)
-
-        saved = checkpoint.load()
+    def run(self, params: Params, loop: Loop) -> None:
+        """Search from ``params``, or from the checkpoint."""
+        saved = self.checkpoint.load()
         if saved is not None:
             self.restore(saved)
-        chosen = self.estimator is not None or not isinstance(self.family, MeanFieldGaussian)
-        small = self.source is None and self.model.dim <= REFERENCE_DIM
-        if self.main is None and not chosen and small:
-            self.warm_up(params, steps // 2, pacemaker, keep)
-            if pacemaker.stopped:
+        if self.main is None and self.wants_reference:
+            self.warm_up(params, loop)
+            if loop.stopped:
                 return
         if self.main is None:
-            start = best_mean_field(self.reference) if self.reference else params
-            self.main = Progress(start, self.first_step_size(self.family, self.draws))
+            start = self.family.closest_to(self.reference) if self.reference else params
+            self.main = self.begin(self.family, start, self.settings.draws)
         if self.reference and self.rival_wins is None:
-            self.trial(self.main, steps, pacemaker, keep)
-            if pacemaker.stopped:
+            self.trial(self.main, loop)
+            if loop.stopped:
                 return
-        leader = self.leader or self.main
-        refer = bool(self.reference) and not self.rival_wins
-        self.descend(leader, refer, steps, pacemaker, keep)
+        self.descend(self.leader or self.main, loop, refer=not self.rival_wins)
 
-    def trial(
-        self, main: Progress, steps: int, pacemaker: Pacemaker, keep: Callable[[], None]
-    ) -> None:
+    @property
+    def wants_reference(self) -> bool:
+        """Whether a rough full-rank fit comes first."""
+        small = self.model.minibatch is None and self.model.dim <= REFERENCE_DIM
+        return self.family.referred and self.settings.estimator is None and small
+
+    def warm_up(self, params: Params, loop: Loop) -> None:
+        """A rough full-rank fit, as reference, in at most half of the steps.
+
+        Where full rank overflows, mean field may not: then there is no reference.
+        """
+        draws = FULL.default_draws(self.model.dim)
+        if self.warm is None:
+            self.warm = self.begin(FULL, FULL.init_from(params), draws)
+        # Its own independent draws: their number may not suit the base draws of the fit.
+        noise = self.noise(FULL, Independent(), draws)
+        descent = Descent(
+            problem=self.problem(FULL, StickingTheLanding(), draws),
+            judge=judge(self.model, FULL, self.settings.engine, self.judge_seed),
+            reference={},
+            tolerance=self.tolerance * ROUGHNESS**2,
+            at_once=True,
+        )
+        try:
+            descent.run(self.warm, noise, loop, steps=self.settings.steps // 2, keep=self.keep)
+        except NonFiniteError:
+            return
+        self.reference = FULL.reference(self.warm.params)
+
+    def trial(self, main: Progress, loop: Loop) -> None:
         """Does the reference help? If it is not soon clear, try without, and compare.
 
         Where a posterior is far from any Gaussian (a funnel) the best mean-field q lies far from
         the best full-rank one, and what was to take noise out brings some in.
         """
-        self.descend(main, True, steps, pacemaker, keep, limit=TRIAL_STEPS)
-        if not (pacemaker.stopped or main.gap < HOPEFUL * self.tolerance):
+        self.descend(main, loop, refer=True, limit=TRIAL_STEPS)
+        if not (loop.stopped or main.gap < HOPEFUL * self.tolerance):
             if self.rival is None:
-                self.rival = Progress(main.params, LARGEST_STEP)
-            self.descend(self.rival, False, steps, pacemaker, keep, limit=TRIAL_STEPS)
-        if not pacemaker.stopped:
+                self.rival = self.begin(self.family, main.params, self.settings.draws)
+            self.descend(self.rival, loop, refer=False, limit=TRIAL_STEPS)
+        if not loop.stopped:
             self.rival_wins = self.rival is not None and self.rival.elbo > main.elbo
 
-    def descend(
-        self,
-        at: Progress,
-        refer: bool,
-        steps: int,
-        pacemaker: Pacemaker,
-        keep: Callable[[], None],
-        *,
-        limit: int | None = None,
-    ) -> None:
-        """Carry ``at`` on, with the reference or without, to ``limit`` or ``steps`` in all."""
+    def descend(self, at: Progress, loop: Loop, *, refer: bool, limit: int | None = None) -> None:
+        """Carry ``at`` on, with the reference or without, to ``limit`` or all steps in all."""
         others = self.steps - at.done
-        pacemaker.steps_before = others
-        left = steps - others
-        estimator = None if refer else self.estimator or StickingTheLanding()
-        self.descender(self.family, estimator, self.tolerance).run(
-            at,
-            self.noise(self.family, self.base_draws, self.draws),
-            steps=left if limit is None else min(left, limit),
-            pacemaker=pacemaker,
-            keep=keep,
+        loop.steps_before = others
+        left = self.settings.steps - others
+        draws = self.settings.draws
+        estimator = self.settings.estimator or StickingTheLanding()
+        descent = Descent(
+            problem=self.problem(self.family, estimator, draws),
+            judge=judge(self.model, self.family, self.settings.engine, self.judge_seed),
+            reference=self.reference if refer else {},
+            tolerance=self.tolerance,
+            at_once=False,
         )
+        noise = self.noise(self.family, self.settings.base_draws, draws)
+        steps = left if limit is None else min(left, limit)
+        descent.run(at, noise, loop, steps=steps, keep=self.keep)
 
-    def warm_up(
-        self, params: Params, steps: int, pacemaker: Pacemaker, keep: Callable[[], None]
-    ) -> None:
-        """A rough full-rank fit, as reference.
-
-        Where full rank overflows, mean field may not: then there is no reference.
-        """
-        full = FullRankGaussian()
-        draws = default_draws(full, self.model.dim)
-        if self.warm is None:
-            self.warm = Progress(full.init_from(params), self.first_step_size(full, draws))
-        tolerance = self.tolerance * ROUGHNESS**2
-        descender = self.descender(full, StickingTheLanding(), tolerance, at_once=True)
-        # Its own independent draws: their number may not suit the base draws of the fit.
-        noise = self.noise(full, Independent(), draws)
-        try:
-            descender.run(self.warm, noise, steps=steps, pacemaker=pacemaker, keep=keep)
-        except NonFiniteError:
-            return
-        self.reference = reference_from(self.warm.params)
-
-    def first_step_size(self, family: LocationScaleGaussian, draws: int) -> float:
-        """Gamma at the start: a fraction of the way to where the gradient points.
-
-        Gradients have N / B times the variance if B of N rows are seen. To the
-        coordinates of a mean-field q that is no harm, each of which is divided by its
-        own noise. In a matrix the noise of D^2 entries adds up.
-        """
-        gamma = LARGEST_STEP
-        if isinstance(family, FullRankGaussian):
-            gamma = min(gamma, draws / (draws + self.model.dim))
-        if self.source is not None and not isinstance(family, MeanFieldGaussian):
-            gamma *= (self.model.minibatch.size / self.model.num_rows) ** 0.5
-        return float(gamma)
-
-    def descender(
-        self,
-        family: LocationScaleGaussian,
-        estimator: Estimator | None,
-        tolerance: float,
-        *,
-        at_once: bool = False,
-    ) -> Descender:
-        """A descent of ``family``; ``estimator`` None takes the reference as control variate."""
-        full = isinstance(family, FullRankGaussian)
-        return Descender(
-            descent=Descent(
-                structure=self.model.structure,
-                family=family,
-                estimator=estimator,
-                coordinates=Referred() if estimator is None else coordinates_of(family),
-                steps=FULL_RANK_STEPS if full else OTHER_STEPS,
-            ),
-            model=self.model,
-            engine=self.engine,
-            judge=judge(self.model, family, self.engine, self.judge_seed),
-            reference=self.reference,
-            tolerance=tolerance,
-            at_once=at_once,
+    def problem(self, family: Family, estimator: Estimator, draws: int) -> Problem:
+        """What a descent in ``family`` is, but for its arrays."""
+        optimizer = NaturalGradient(
+            family,
+            step_size=family.first_step_size(self.model.dim, draws, self.share),
+            beta2=family.beta2,
+            shared=family.shared,
         )
+        return Problem(self.model.structure, family, estimator, optimizer, Mean())
 
-    def noise(self, family: LocationScaleGaussian, base_draws: BaseDraws, draws: int) -> Noise:
-        """The random inputs of a descent of ``family``."""
-        return Noise(self.rng, base_draws, self.source, draws, family.base_dim(self.model.dim))
+    def begin(self, family: Family, params: Params, draws: int) -> Progress:
+        """A descent in ``family`` before its first step."""
+        optimizer = self.problem(family, StickingTheLanding(), draws).optimizer
+        return Progress(params, optimizer.init(params))
+
+    def noise(self, family: Family, base_draws: BaseDraws, draws: int) -> Noise:
+        """The random inputs of a descent in ``family``."""
+        return Noise(self.source, base_draws, draws, family.base_dim(self.model.dim))
+
+    def keep(self) -> None:
+        """Put a snapshot into the checkpoint."""
+        self.checkpoint.keep(self.snapshot)
 
     @property
     def steps(self) -> int:
@@ -283,7 +206,9 @@ class Search:
         """The best q so far; None if there was no time for anything."""
         if self.leader is not None:
             return self.leader.params
-        return None if self.warm is None else best_mean_field(reference_from(self.warm.params))
+        return (
+            None if self.warm is None else self.family.closest_to(FULL.reference(self.warm.params))
+        )
 
     @property
     def losses(self) -> onp.ndarray:
@@ -302,15 +227,14 @@ class Search:
             gap=onp.inf if leader is None else leader.gap,
             tolerance=self.tolerance,
             steps=self.steps,
-            gradients=warm * default_draws(FullRankGaussian(), self.model.dim)
-            + (self.steps - warm) * self.draws,
+            gradients=warm * FULL.default_draws(self.model.dim)
+            + (self.steps - warm) * self.settings.draws,
         )
 
     def snapshot(self) -> Snapshot:
         """All that the rest of the search depends on."""
         return {
-            "generator": generator_state(self.rng),
-            "source": {} if self.source is None else self.source.state(),
+            **self.source.snapshot(),
             "warm": {} if self.warm is None else self.warm.snapshot(),
             "main": {} if self.main is None else self.main.snapshot(),
             "rival": {} if self.rival is None else self.rival.snapshot(),
@@ -320,9 +244,7 @@ class Search:
 
     def restore(self, saved: Snapshot) -> None:
         """Go back to where a snapshot was taken."""
-        set_generator_state(self.rng, saved["generator"])
-        if self.source is not None:
-            self.source.restore({name: int(v) for name, v in saved["source"].items()})
+        self.source.restore(saved)
         if "warm" in saved:
             self.warm = Progress.restore(saved["warm"])
         if "main" in saved:
@@ -332,16 +254,3 @@ class Search:
         if "rival_wins" in saved:
             self.rival_wins = bool(saved["rival_wins"])
         self.reference = saved.get("reference", {})
-
-
-def reference_from(params: Params) -> Reference:
-    """The Gaussian of full-rank ``params`` as a reference."""
-    scale = FullRankGaussian().scale_tril(params)
-    whitener = sp.solve_triangular(scale, onp.eye(len(scale)))
-    return {"loc": params["loc"], "scale": scale, "whitener": whitener}
-
-
-def best_mean_field(reference: Reference) -> Params:
-    """The mean-field Gaussian closest to the reference: its mean, and 1 / precision_dd."""
-    precision = onp.sum(reference["whitener"] ** 2, axis=0)
-    return {"loc": reference["loc"], "log_scale": -0.5 * onp.log(precision)}

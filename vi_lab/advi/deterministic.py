@@ -19,7 +19,6 @@ by symmetry, cubic) log density, so Gaussian posteriors are fitted without error
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,10 +27,12 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.advi.blocks import Run
-from vi_lab.engine import Array, Engine, current
+from vi_lab.advi.settings import Settings
+from vi_lab.engine import Array, current
 from vi_lab.errors import ConvergenceWarning
 from vi_lab.families import MeanFieldGaussian, Params
 from vi_lab.gradients.estimators import Reparameterised
+from vi_lab.model import LogDensity
 from vi_lab.progress import progress_bar
 
 NEWTON_TOLERANCE = 1e-3  # of a standard deviation of q, and of its logarithm
@@ -44,7 +45,7 @@ FIRST_GRADIENT_TOLERANCE = 1e-3  # nats a standard deviation; ten times less eac
 class FixedDrawsLoss:
     """The loss in the coordinates x = ((mu - loc) / scale, omega), of length 2D."""
 
-    structure: Any
+    structure: LogDensity
 
     def __call__(
         self, x: Array, eps: Array, loc: Array, scale: Array, data: dict[str, Array]
@@ -83,15 +84,7 @@ def balanced_draws(rng: onp.random.Generator, num_draws: int, dim: int) -> onp.n
     return onp.concatenate([half, -half])
 
 
-def run_deterministic(
-    model: Any,
-    params: Params,
-    *,
-    draws: int,
-    rng: onp.random.Generator,
-    engine: Engine,
-    progress: bool,
-) -> Run:
+def run_deterministic(settings: Settings, params: Params, rng: onp.random.Generator) -> Run:
     """Minimise the fixed-draw loss from ``params`` by trust-region Newton steps.
 
     Each round measures locations in the standard deviations of q found so far, so
@@ -102,15 +95,15 @@ def run_deterministic(
     """
     from scipy.optimize import minimize  # 0.5 s, and only this method needs it
 
-    began = time.perf_counter()
-    eps = balanced_draws(rng, draws, model.dim)
+    model, engine = settings.model, settings.engine
+    eps = balanced_draws(rng, settings.draws, model.dim)
     loss = FixedDrawsLoss(model.structure)
     value_and_grad = engine.compile(_value_and_grad, static=(0,))
     loc, scale = params["loc"], onp.exp(params["log_scale"])
     x = onp.concatenate([onp.zeros(model.dim), params["log_scale"]])
     losses = [float(value_and_grad(loss, x, eps, loc, scale, model.data)[0])]
     interrupted = converged = False
-    with progress_bar(None, "deterministic ADVI", progress) as bar:
+    with progress_bar(None, "deterministic ADVI", settings.progress) as bar:
 
         def after_step(intermediate_result: Any) -> None:
             nonlocal x
@@ -151,13 +144,12 @@ def run_deterministic(
             f"still move {onp.abs(step).max():.2g} standard deviations); the fixed-draw objective "
             "may be unbounded: use more draws, or method='stochastic'",
             ConvergenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return Run(
         params=to_params(x, loc, scale),
         losses=onp.array(losses),
         interrupted=interrupted,
-        seconds=time.perf_counter() - began,
     )
 
 

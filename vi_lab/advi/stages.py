@@ -1,7 +1,7 @@
 r"""A descent that stops by itself: natural coordinates, halved step sizes, settled windows.
 
-One step moves q against its gradient, measured in natural coordinates
-(`vi_lab.advi.natural_gradient`) and divided, as by Adam, by 1 + its recent root mean square: where
+One step moves q against its gradient, measured in natural coordinates and divided, as by
+Adam, by 1 + its recent root mean square (`vi_lab.optimizers.natural_gradient`): where
 noise is small it is a natural-gradient step of size gamma, where gradients are huge
 it has length gamma. It comes to rest where gradients vanish, and its divisor,
 which forgets in 100 or 1,000 steps, leaves no bias to speak of.
@@ -15,93 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as onp
 
-from vi_lab.advi.blocks import (
-    Noise,
-    Pacemaker,
-    all_finite,
-    explain_non_finite,
-)
-from vi_lab.advi.natural_gradient import Coordinates
-from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.blocks import Loop, Noise, Problem
 from vi_lab.advi.stopping import BATCHES, Judge, Window
-from vi_lab.engine import Array, Engine, Tree, current
-from vi_lab.engine.trees import tree_map
-from vi_lab.families import LocationScaleGaussian, Params
-from vi_lab.gradients.control_variate import Reference, controlled_negative_elbo
-from vi_lab.gradients.estimators import Estimator
+from vi_lab.engine import Tree
+from vi_lab.families import Params, Reference
 from vi_lab.results.checkpoint import Snapshot
 
 FIRST_WINDOW = 400  # steps
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Everything about a descent that is not an array; hashable, so that it compiles once.
-
-    ``estimator`` None stands for the reference Gaussian as control variate.
-    """
-
-    structure: Any
-    family: LocationScaleGaussian
-    estimator: Estimator | None
-    coordinates: Coordinates
-    steps: UnitSteps
-
-    def loss_and_grad(
-        self, params: Params, eps: Array, data: dict[str, Array], reference: Reference
-    ) -> tuple[Array, Params]:
-        def loss(params: Params) -> Array:
-            if self.estimator is None:
-                return controlled_negative_elbo(self.structure, params, eps, data, reference)
-            return self.estimator.negative_elbo(self.structure, self.family, params, eps, data)
-
-        value_and_grad: tuple[Array, Params] = current().value_and_grad(loss)(params)
-        return value_and_grad
-
-    def step(
-        self,
-        state: Tree,
-        eps: Array,
-        step_size: Array,
-        data: dict[str, Array],
-        reference: Reference,
-    ) -> tuple[Tree, Array]:
-        """One step of (parameters, memory, sum of iterates), from base draws ``eps`` (S, D)."""
-        params, memory, total = state
-        loss, gradient = self.loss_and_grad(params, eps, data, reference)
-        tangent = self.coordinates.tangent(params, gradient, reference)
-        step, memory = self.steps.update(tangent, memory, step_size)
-        params = self.coordinates.retract(params, step, reference)
-        return (params, memory, tree_map(lambda s, x: s + x, total, params)), loss
-
-
-def run_steps(
-    descent: Descent,
-    state: Tree,
-    inputs: Tree,
-    length: int,
-    step_size: float,
-    data: dict[str, Array],
-    reference: Reference,
-) -> tuple[Tree, Array]:
-    """``length`` steps over the leading axis of ``inputs``: (eps, rows)."""
-
-    def step(state: Tree, inputs: Tree) -> tuple[Tree, Array]:
-        eps, rows = inputs
-        return descent.step(state, eps, step_size, {**data, **rows}, reference)
-
-    return current().scan(step, state, inputs, length)
-
-
-def gradient_at(
-    descent: Descent, params: Params, eps: Array, data: dict[str, Array], reference: Reference
-) -> tuple[Array, Params]:
-    """`Descent.loss_and_grad` as a function that compiles once for equal descents."""
-    return descent.loss_and_grad(params, eps, data, reference)
 
 
 @dataclass
@@ -111,8 +34,7 @@ class Progress:
     Attributes
     ----------
     iterate : the parameters
-    step_size : gamma
-    memory : that of `UnitSteps`
+    memory : the state of the optimiser, its step size gamma included
     length : steps of the window under way
     done : steps taken
     batches : means of the batches of this window that are complete
@@ -122,8 +44,7 @@ class Progress:
     """
 
     iterate: Params
-    step_size: float
-    memory: dict[str, Tree] = field(default_factory=dict)
+    memory: dict[str, Tree]
     length: int = FIRST_WINDOW
     done: int = 0
     batches: list[Params] = field(default_factory=list)
@@ -163,8 +84,7 @@ class Progress:
             window = Window(mean=saved["mean"], settled=bool(saved["settled"]), **nats)
         return cls(
             iterate=snapshot["iterate"],
-            step_size=float(snapshot["step_size"]),
-            memory=snapshot.get("memory", {}),
+            memory=snapshot["memory"],
             length=int(snapshot["length"]),
             done=int(snapshot["done"]),
             batches=[batches[str(i)] for i in range(len(batches))],
@@ -180,75 +100,63 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Descender:
-    """A descent with what it works on; `run` carries `Progress` forward."""
+class Descent:
+    """A descent with what it works on; `run` carries `Progress` forward.
 
-    descent: Descent
-    model: Any
-    engine: Engine
+    With ``at_once`` the first settled window whose noise is below the tolerance will do,
+    whatever its bias.
+    """
+
+    problem: Problem
     judge: Judge
     reference: Reference
     tolerance: float
     at_once: bool
 
     def run(
-        self,
-        at: Progress,
-        noise: Noise,
-        *,
-        steps: int,
-        pacemaker: Pacemaker,
-        keep: Callable[[], None],
+        self, at: Progress, noise: Noise, loop: Loop, *, steps: int, keep: Callable[[], None]
     ) -> None:
         """Carry ``at`` on until a settled window's gap is below the tolerance.
 
-        With ``at_once`` the first settled window whose noise is below it will do,
-        whatever its bias. At most ``steps`` steps in all are taken.
-        ``keep`` is called where ``at`` and the random inputs are in step.
+        At most ``steps`` steps in all are taken. ``keep`` is called where ``at`` and the
+        random inputs are in step.
 
         Raises
         ------
         NonFiniteError
             naming the step, and the latent whose gradient went bad.
         """
-        if not at.memory:
-            at.memory = self.descent.steps.init(self.descent.coordinates.zero(at.iterate))
         while not at.converged and (at.batches or steps - at.done >= BATCHES):
             if not at.batches:
                 at.length = min(at.length, (steps - at.done) // BATCHES * BATCHES)
             while len(at.batches) < BATCHES:
-                self._batch(at, noise, pacemaker)
-                if pacemaker.stopped:
+                self._batch(at, noise, loop)
+                if loop.stopped:
                     return
                 if len(at.batches) < BATCHES:
                     keep()
             self._close_window(at)
             keep()
 
-    def _batch(self, at: Progress, noise: Noise, pacemaker: Pacemaker) -> None:
-        """One batch of a window, in blocks; ``at`` changes when it is complete."""
-        block = self.engine.compile(run_steps, static=(0,))
+    def _batch(self, at: Progress, noise: Noise, loop: Loop) -> None:
+        """One batch of a window; ``at`` changes when it is complete."""
+        problem, average = self.problem, self.problem.average
+        state, losses, done = (
+            (at.iterate, at.memory, average.init(at.iterate)),
+            [*at.losses],
+            at.done,
+        )
         length = at.length // BATCHES
-        state = (at.iterate, at.memory, tree_map(onp.zeros_like, at.iterate))
-        losses: list[onp.ndarray] = []
-        left = length
-        while left:
-            n = min(left, pacemaker.length, len(noise))
-            inputs = noise.take(n)
-            arguments = (at.step_size, self.judge.data, self.reference)
-            with pacemaker.block(n):
-                after, block_losses = block(self.descent, state, inputs, n, *arguments)
-            block_losses = block_losses[:n]
-            if not (onp.isfinite(block_losses).all() and all_finite(after[0])):
-                self._explain(state, inputs, block_losses, at.done + length - left, at.step_size)
-            state, left = after, left - n
-            losses.append(block_losses)
-            pacemaker.report(at.done + length - left, state[0], [*at.losses, *losses])
-            if pacemaker.stopped:
+        blocks = loop.blocks(problem, state, noise, length, done=done, reference=self.reference)
+        for state, block in blocks:
+            losses.append(block)
+            done += block.size
+            loop.report(done, state[0], losses)
+            if loop.stopped:
                 return
-        (at.iterate, at.memory, total), at.done = state, at.done + length
-        at.losses += losses
-        at.batches.append(tree_map(lambda x: x / length, total))
+        at.iterate, at.memory = state[:2]
+        at.losses, at.done = losses, done
+        at.batches.append(average.value(state[2]))
 
     def _close_window(self, at: Progress) -> None:
         before, window = at.window, self.judge.look(at.batches, self.tolerance, at.window)
@@ -258,22 +166,5 @@ class Descender:
             at.converged = enough < self.tolerance
         stuck = before is not None and not before.settled and window.elbo < before.elbo
         if window.settled or stuck:
-            at.step_size *= 0.5
+            at.memory = {**at.memory, "step_size": 0.5 * at.memory["step_size"]}
         at.length *= 2
-
-    def _explain(
-        self, state: Tree, inputs: Tree, losses: onp.ndarray, done: int, step_size: float
-    ) -> None:
-        block = self.engine.compile(run_steps, static=(0,))
-        gradient = self.engine.compile(gradient_at, static=(0,))
-        data = self.judge.data
-
-        def params_after(t: int) -> Params:
-            arguments = (state, inputs, t, step_size, data, self.reference)
-            return block(self.descent, *arguments)[0][0] if t else state[0]
-
-        def gradient_after(t: int) -> tuple[Array, Params]:
-            eps, rows = tree_map(lambda x: x[t], inputs)
-            return gradient(self.descent, params_after(t), eps, {**data, **rows}, self.reference)
-
-        explain_non_finite(self.model, losses, done, gradient_after)

@@ -1,4 +1,4 @@
-"""Several starting points at once: each walks a little, and the best goes on.
+"""Where a fit starts; and several starting points at once: each walks a little, the best goes on.
 
 A descent finds the optimum whose basin it starts in. Where a posterior has several
 modes, or a start lies far out, trying more than one is the remedy there is. All
@@ -10,28 +10,58 @@ common draws, and the best is where the fit begins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as onp
 
-from vi_lab.advi.blocks import Noise
-from vi_lab.advi.natural_gradient import Diagonal
-from vi_lab.advi.stages import Descent
-from vi_lab.advi.step_rule import UnitSteps
+from vi_lab.advi.blocks import Noise, Problem, Source, State, run_block
+from vi_lab.advi.non_finite import check_start
+from vi_lab.advi.settings import Settings
 from vi_lab.advi.stopping import judge
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_map
 from vi_lab.families import MeanFieldGaussian, Params
-from vi_lab.gradients.base_draws import Independent
-from vi_lab.gradients.estimators import StickingTheLanding
-from vi_lab.model import Model, prior_predictive
+from vi_lab.gradients import Independent, StickingTheLanding
+from vi_lab.model import Model, Posterior, prior_predictive
+from vi_lab.optimizers import Mean, NaturalGradient
+from vi_lab.results.fit import Fit
 
+INITIAL_SCALE = 0.1  # sd of the first q: small, so that its draws stay where z starts
 TRIAL_STEPS = 400
-TRIAL_STEP_SIZE = 0.1
 WIDE = 2.0  # sd of starting points in R^D where no prior can be drawn from
 
 
-def prior_points(model: Any, number: int, rng: onp.random.Generator) -> list[onp.ndarray]:
+def starting_params(settings: Settings, rng: onp.random.Generator) -> Params:
+    """The parameters to start from: those of a fit, or a narrow q around the best point.
+
+    Raises
+    ------
+    ValueError
+        if the log density is not finite there.
+    """
+    model, family, init = settings.model, settings.family, settings.init
+    if isinstance(init, Fit):
+        check_start(model, init.params["loc"])
+        try:
+            return family.init_from(init.params)
+        except ValueError as error:
+            raise ValueError(f"init: a fit that this family cannot start from; {error}") from None
+    number = settings.starts - (init != "prior")
+    points = prior_points(model, number, rng)
+    if init is None:
+        points.insert(0, onp.zeros(model.dim))
+    elif not isinstance(init, str):
+        try:
+            points.insert(0, model.unconstrain(init))
+        except ValueError as error:
+            raise ValueError(f"init: {error}") from None
+    if settings.starts > 1:
+        best = best_start(model, points, INITIAL_SCALE, rng=rng, engine=settings.engine)
+        return family.init_from(best)
+    check_start(model, points[0])
+    return family.init(points[0], INITIAL_SCALE)
+
+
+def prior_points(model: Posterior, number: int, rng: onp.random.Generator) -> list[onp.ndarray]:
     """``number`` points z (D,): draws from the prior.
 
     A bare target, an improper prior or a factor leaves nothing to draw from: points are then
@@ -52,7 +82,7 @@ def prior_points(model: Any, number: int, rng: onp.random.Generator) -> list[onp
 
 
 def best_start(
-    model: Any,
+    model: Posterior,
     points: Sequence[onp.ndarray],
     scale: float,
     *,
@@ -67,20 +97,20 @@ def best_start(
         if the ELBO is finite after none of them.
     """
     family = MeanFieldGaussian()
-    steps = UnitSteps(beta2=0.99, shared=False)
-    descent = Descent(model.structure, family, StickingTheLanding(), Diagonal(), steps)
-    source = None if model.minibatch is None else model.minibatches(rng)
-    noise = Noise(rng, Independent(), source, 1, model.dim)
+    steps = NaturalGradient(family, beta2=0.99)
+    problem = Problem(model.structure, family, StickingTheLanding(), steps, Mean())
+    noise = Noise(Source(model, rng), Independent(), 1, model.dim)
     referee = judge(model, family, engine, int(rng.integers(2**63)))
-    at = tree_map(lambda *leaves: onp.stack(leaves), *[family.init(z, scale) for z in points])
+    states = [problem.init(family.init(z, scale)) for z in points]
+    at = tree_map(lambda *leaves: onp.stack(leaves), *states)
+    walk = engine.compile(walk_from_all, static=(0,))
     left = TRIAL_STEPS
-    walk = engine.compile(walk_from, static=(0,))
     while left:
         n = min(left, len(noise))
-        at = walk(descent, at, noise.take(n), n, TRIAL_STEP_SIZE, referee.data)
+        at = walk(problem, at, noise.take(n), n, model.shared_data)
         left -= n
     with onp.errstate(all="ignore"):
-        ended = [{name: value[i] for name, value in at.items()} for i in range(len(points))]
+        ended = [{name: value[i] for name, value in at[0].items()} for i in range(len(points))]
         found = referee.elbos(ended).mean(axis=0)
     if not onp.isfinite(found).any():
         raise ValueError(
@@ -91,25 +121,13 @@ def best_start(
     return ended[best]
 
 
-def walk_from(
-    descent: Descent,
-    params: Params,
-    inputs: Tree,
-    length: int,
-    step_size: float,
-    data: dict[str, Array],
-) -> Params:
-    """``length`` steps from each of the stacked ``params``, all with the same inputs."""
+def walk_from_all(
+    problem: Problem, states: Tree, inputs: Tree, length: int, data: dict[str, Array]
+) -> Tree:
+    """``length`` steps from each of the stacked ``states``, all with the same inputs."""
 
-    def step(state: Tree, inputs: Tree) -> tuple[Tree, Array]:
-        eps, rows = inputs
-        return descent.step(state, eps, step_size, {**data, **rows}, {})
+    def walk(state: State) -> State:
+        return run_block(problem, state, inputs, length, data, {})[0]
 
-    def walk(params: Params) -> Params:
-        memory = descent.steps.init(descent.coordinates.zero(params))
-        state = (params, memory, tree_map(lambda x: 0.0 * x, params))
-        ended: Params = current().scan(step, state, inputs, length)[0][0]
-        return ended
-
-    walked: Params = current().vmap(walk)(params)
+    walked: Tree = current().vmap(walk)(states)
     return walked

@@ -39,18 +39,30 @@ iterates by R-hat and by their Monte Carlo standard error, parameter by paramete
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as onp
 
 from vi_lab.advi.deterministic import balanced_draws
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_map
-from vi_lab.families import LocationScaleGaussian, Params
+from vi_lab.families import Family, Params
+from vi_lab.model import LogDensity, Posterior
 
 BATCHES = 8
-FAR = 1.0  # nats: a window whose halves are so far apart has not settled, however it looks
+
+# A window travels still if one of these is exceeded:
+FAR = 1.0  # nats between its halves: an ELBO that differs so much is not yet a quadratic
+UNLIKE = 3.0  # times the estimate from 8 batches by that from 2, of independent batches: 5%
+SIGMAS = 3.0  # standard errors: a gain of the second half below them may be luck of the draws
+# ... and times its noise, which a half loses twice over, by luck: two halves may differ by less
+# than two such losses.
+GAIN = 4.0
+NEGLIGIBLE = 0.25  # of the tolerance: a smaller gain would not change the answer
+
+HALVED = 0.5  # what is left of the noise when a window is doubled
+
 FEWEST_DRAWS, MOST_DRAWS = 64, 512  # with more than 2 D, quadratic log densities cost no noise
 
 
@@ -89,12 +101,12 @@ class Judge:
     data : the other data
     """
 
-    structure: Any
-    family: LocationScaleGaussian
+    structure: LogDensity
+    family: Family
     engine: Engine
     eps: onp.ndarray
     rows: dict[str, onp.ndarray]
-    data: dict[str, onp.ndarray]
+    data: Mapping[str, onp.ndarray]
 
     def look(self, batches: list[Params], tolerance: float, before: Window | None) -> Window:
         """The window whose batch means are ``batches``, after the window ``before``."""
@@ -115,16 +127,18 @@ class Judge:
             for m, part in ((2, slice(1, 3)), (4, slice(3, 7)), (8, slice(7, 15)))
         )
         noise = float(max(by_two, by_four, by_eight))
-        gained = second - first - 3.0 * _standard_error(elbos[:, 2] - elbos[:, 1])
+        gained = second - first - SIGMAS * _standard_error(elbos[:, 2] - elbos[:, 1])
         travels = (
-            by_two > FAR or by_two > 3.0 * by_eight or gained > 4.0 * by_eight + 0.25 * tolerance
+            by_two > FAR
+            or by_two > UNLIKE * by_eight
+            or gained > GAIN * by_eight + NEGLIGIBLE * tolerance
         )
         if before is None:
             bias = onp.inf
         else:
             distance = 4.0 * abs(middle - 0.5 * (top + previous_elbo))
             bias = max(0.0, distance - noise - before.noise)
-        expected = 0.5 * before.noise if before is not None and before.settled else 0.0
+        expected = HALVED * before.noise if before is not None and before.settled else 0.0
         return Window(
             mean=mean,
             elbo=float(top),
@@ -143,19 +157,18 @@ class Judge:
         return values + entropies
 
 
-def judge(model: Any, family: LocationScaleGaussian, engine: Engine, seed: int) -> Judge:
+def judge(model: Posterior, family: Family, engine: Engine, seed: int) -> Judge:
     """A judge whose draws, and batches of rows if the model has some, come from ``seed``."""
     rng = onp.random.default_rng(seed)
     source = None if model.minibatch is None else model.minibatches(rng)
     dim = family.base_dim(model.dim)
     eps = balanced_draws(rng, min(max(FEWEST_DRAWS, 2 * (dim + 2)), MOST_DRAWS), dim)
     rows = {} if source is None else source.take(len(eps))
-    data = model.data if source is None else model.shared_data
-    return Judge(model.structure, family, engine, eps, rows, data)
+    return Judge(model.structure, family, engine, eps, rows, model.shared_data)
 
 
 def log_densities(
-    structure: Any, z: Array, rows: dict[str, Array], data: dict[str, Array]
+    structure: LogDensity, z: Array, rows: dict[str, Array], data: dict[str, Array]
 ) -> Array:
     """log p~(z) of shape (M, P), for ``z`` (M, P, D); each m has its own batch of ``rows``."""
 

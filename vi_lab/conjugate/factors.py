@@ -8,13 +8,12 @@ The arithmetic is the active engine's, so that an ELBO can be differentiated.
 
 from __future__ import annotations
 
-import numpy as onp
-
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 
-LOG_TWO_PI = float(onp.log(2.0 * onp.pi))
+__all__ = ["LOG_TWO_PI", "gamma_kl", "gamma_mean_log"]
 
 
 def gamma_mean_log(shape: Array, rate: Array) -> Array:

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import as_finite
+from vi_lab.arrays import as_finite
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, only_method
 from vi_lab.engine import Array
 

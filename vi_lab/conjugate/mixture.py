@@ -42,7 +42,8 @@ from typing import Any, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import as_finite, check_positive
+from vi_lab.arrays import as_finite
+from vi_lab.checks import check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI
 from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
 from vi_lab.conjugate.mixture_wishart import (

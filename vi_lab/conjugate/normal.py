@@ -33,7 +33,8 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import as_finite, check_positive
+from vi_lab.arrays import as_finite
+from vi_lab.checks import check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
 from vi_lab.conjugate.model import (
     ConjugateModel,

@@ -10,7 +10,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab.checks import check_order
+from vi_lab.arrays import check_order
 from vi_lab.distributions.base import (
     FINITE,
     POSITIVE,

@@ -20,7 +20,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab.checks import is_constant
+from vi_lab.arrays import is_constant
 from vi_lab.distributions.base import (
     COUNT,
     FINITE,

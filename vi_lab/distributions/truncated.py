@@ -25,7 +25,7 @@ from typing import Any
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_order, every, is_constant
+from vi_lab.arrays import check_order, every, is_constant
 from vi_lab.distributions.base import NOT_NAN, Continuous, Distribution, Shape, check
 from vi_lab.engine import Array
 from vi_lab.transforms import supports

@@ -16,6 +16,8 @@ Parameters are a dictionary: ``loc`` (D,), ``log_scale`` (D,) = log sigma and, f
 full rank, ``lower`` (D, D), of which only the part below the diagonal counts; for low
 rank, ``factors`` (D, r).
 
+`LocationScaleGaussian` says how to write another.
+
 See Kucukelbir et al. (2017), "Automatic differentiation variational inference",
 Journal of Machine Learning Research 18, section 2.4.
 """
@@ -23,71 +25,79 @@ Journal of Machine Learning Research 18, section 2.4.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any
 
 import numpy as onp
 
-from vi_lab.families.base import LocationScaleGaussian, Params
+from vi_lab.checks import choose
+from vi_lab.families.base import Family, LocationScaleGaussian, Params, Reference
 from vi_lab.families.low_rank import LowRankGaussian
 from vi_lab.families.triangular import FullRankGaussian, MeanFieldGaussian, TriangularGaussian
 
 __all__ = [
     "FAMILIES",
+    "Family",
     "FullRankGaussian",
     "LocationScaleGaussian",
     "LowRankGaussian",
     "MeanFieldGaussian",
     "Params",
+    "Reference",
     "TriangularGaussian",
     "family_from_record",
     "family_record",
     "get_family",
 ]
 
-FAMILIES: dict[str, LocationScaleGaussian] = {
+FAMILIES: dict[str, Family] = {
     "mean_field": MeanFieldGaussian(),
     "full_rank": FullRankGaussian(),
     "low_rank": LowRankGaussian(),
 }
 
+METHODS = ("init", "transform", "log_density", "entropy", "tangent", "retract")
 
-def get_family(family: str | LocationScaleGaussian) -> LocationScaleGaussian:
-    """A family by name, or the family itself.
+
+def get_family(family: str | Family) -> Family:
+    """A family by its name in `FAMILIES`, or the family itself.
 
     Raises
     ------
     ValueError
-        for an unknown name.
+        for an unknown name, or what is no family.
     """
-    if isinstance(family, LocationScaleGaussian):
-        return family
-    if family not in FAMILIES:
-        raise ValueError(f"family: {family!r} is none of {sorted(FAMILIES)}; choose one of these")
-    return FAMILIES[family]
+    return choose("family", family, FAMILIES, METHODS)
 
 
-def family_record(family: LocationScaleGaussian) -> dict[str, Any]:
+def family_record(family: Family) -> dict[str, Any]:
     """A family as a name and its settings, to be stored: {"name": "low_rank", "rank": 10}.
 
+    One that has no name in `FAMILIES` goes by that of its class.
+    """
+    names = [name for name, known in FAMILIES.items() if type(known) is type(family)]
+    settings: dict[str, Any] = asdict(family) if is_dataclass(family) else {}
+    return {"name": names[0] if names else type(family).__name__, **settings}
+
+
+def family_from_record(record: Mapping[str, Any], family: Family | None = None) -> Family:
+    """The family that `family_record` was given; the values may be arrays of NumPy.
+
+    One that has no name in `FAMILIES` has to be given as ``family``.
+
     Raises
     ------
     ValueError
-        for a family that has no name in `FAMILIES`.
+        if it is not given, or is another one.
     """
-    for name, known in FAMILIES.items():
-        if type(known) is type(family):
-            return {"name": name, **asdict(family)}  # type: ignore[call-overload] # a dataclass
-    raise ValueError(
-        f"family: {family!r} is none of {sorted(FAMILIES)}, so it cannot be found again by name"
-    )
-
-
-def family_from_record(record: Mapping[str, Any]) -> LocationScaleGaussian:
-    """The family that `family_record` was given; the values may be arrays of NumPy."""
-    settings = {name: onp.asarray(value).item() for name, value in record.items()}
-    family: LocationScaleGaussian = replace(
-        get_family(settings.pop("name")),  # type: ignore[type-var] # a dataclass
-        **settings,
-    )
+    found = {name: onp.asarray(value).tolist() for name, value in record.items()}
+    name = found["name"]
+    if family is None:
+        if name not in FAMILIES:
+            raise ValueError(f"family: is {name}, none of {sorted(FAMILIES)}; give it as family=")
+        settings = {key: value for key, value in found.items() if key != "name"}
+        return replace(FAMILIES[name], **settings)  # type: ignore[type-var] # a dataclass
+    given = {key: onp.asarray(value).tolist() for key, value in family_record(family).items()}
+    if given != found:
+        raise ValueError(f"family: was {found}, but {given} is given")
     return family

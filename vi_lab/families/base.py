@@ -1,29 +1,40 @@
-"""What every Gaussian family has: location, scale, a density and a way in from a simpler one."""
+"""What a family of q is to a fit, and what all Gaussian families share."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar, Protocol
 
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.engine import Array
+from vi_lab.distributions.multivariate import LOG_TWO_PI
+from vi_lab.engine import Array, Tree
+from vi_lab.engine.trees import tree_map
 
 Params = dict[str, Any]
-LOG_TWO_PI = float(onp.log(2.0 * onp.pi))
+
+Reference = dict[str, Array]
+"""A Gaussian N(loc, R R'): ``loc`` (D,), ``scale`` = R (D, D), ``whitener`` = R^-1; or {}."""
+
+LARGEST_STEP = 0.1  # standard deviations of q, or of what else is natural
 
 
-class LocationScaleGaussian(ABC):
-    """q(z) = N(z | mu, L L'), z = mu + L eps; a subclass says what L is.
+class Family(Protocol):
+    """A set of distributions q on R^D, each given by a dictionary of parameters.
 
-    L is (D, `base_dim`). Subclasses are frozen dataclasses, so that equal families
-    are equal and hash equally, and a compiled fit is found again.
+    To write your own, see `LocationScaleGaussian`, which is most of one.
     """
 
+    beta2: ClassVar[float]
+    """How slowly a fit forgets the size of gradients (`vi_lab.optimizers.NaturalGradient`)."""
+    shared: ClassVar[bool]
+    """Whether it divides all gradients of one array by the same size."""
+    referred: ClassVar[bool]
+    """Whether a rough full-rank fit comes first, as control variate: see `closest_to`."""
+
     def base_dim(self, dim: int) -> int:
-        """How many standard normals make one draw of z in R^dim: the columns of L."""
-        return dim
+        """How many standard normals make one draw of z in R^dim."""
 
     @abstractmethod
     def init(self, loc: Array, scale: float) -> Params:
@@ -31,7 +42,7 @@ class LocationScaleGaussian(ABC):
 
     @abstractmethod
     def init_from(self, params: Params) -> Params:
-        """The same q, or the nearest there is, from the parameters of a simpler family.
+        """The same q, or the nearest there is, from own parameters or a simpler family's.
 
         Raises
         ------
@@ -40,16 +51,20 @@ class LocationScaleGaussian(ABC):
         """
 
     @abstractmethod
-    def scale_times(self, params: Params, eps: Array) -> Array:
-        """L eps (..., D), for ``eps`` (..., base_dim)."""
+    def transform(self, params: Params, eps: Array) -> Array:
+        """A draw z (..., D) of q, made of standard normals ``eps`` (..., base_dim)."""
 
     @abstractmethod
     def log_density(self, params: Params, z: Array) -> Array:
         """log q(z) of shape (...), for ``z`` (D,) or (S, D)."""
 
     @abstractmethod
+    def log_density_at(self, params: Params, eps: Array) -> Array:
+        """log q(z) of shape (...), at z = transform(params, eps)."""
+
+    @abstractmethod
     def log_density_and_score(self, params: Params, eps: Array) -> tuple[Array, Array]:
-        """log q(z) of shape (...) and its gradient in z (..., D), at z = mu + L eps."""
+        """log q(z) of shape (...) and its gradient in z (..., D), at z = transform(params, eps)."""
 
     @abstractmethod
     def entropy(self, params: Params) -> Array:
@@ -57,19 +72,166 @@ class LocationScaleGaussian(ABC):
 
     @abstractmethod
     def covariance(self, params: Params) -> onp.ndarray:
-        """L L', (D, D)."""
+        """Of z, (D, D)."""
 
     @abstractmethod
     def std(self, params: Params) -> onp.ndarray:
         """Marginal standard deviations of z, (D,)."""
+
+    @abstractmethod
+    def expected_square(self, params: Params, matrix: Array) -> Array:
+        r""":math:`E_q \|M (z - E_q z)\|^2`, for ``matrix`` M (K, D)."""
+
+    # ---------------------------------------------- how a fit with no setting moves in it
+    @abstractmethod
+    def default_draws(self, dim: int) -> int:
+        """Base draws a step."""
+
+    @abstractmethod
+    def first_step_size(self, dim: int, draws: int, share: float) -> float:
+        """Gamma at the start, for ``draws`` a step of which each sees this share of the rows."""
+
+    @abstractmethod
+    def zero_tangent(self, params: Params) -> Tree:
+        """The zero tangent at ``params``, in natural coordinates."""
+
+    @abstractmethod
+    def tangent(self, params: Params, gradient: Params) -> Tree:
+        """The gradient with respect to ``params``, in natural coordinates."""
+
+    @abstractmethod
+    def retract(self, params: Params, step: Tree) -> Params:
+        """The parameters that the tangent ``step`` leads to from ``params``."""
+
+    @abstractmethod
+    def closest_to(self, reference: Reference) -> Params:
+        """The q with the smallest KL(q || reference): only a ``referred`` family is asked."""
+
+
+class LocationScaleGaussian(Family):
+    r"""q(z) = N(z | mu, L L'), z = mu + L eps; a subclass says what L is.
+
+    **To write your own**: a frozen dataclass (equal families are equal and hash equally,
+    so that a compiled fit is found again) with parameters ``loc`` (D,) = mu, ``log_scale``,
+    an array of any shape that broadcasts against (D,), and any others, and with
+
+    * ``init(loc, scale) -> params`` for ``loc`` (D,), a number ``scale``;
+    * ``scale_times(params, eps)`` = L eps (..., D), for ``eps`` (..., base_dim);
+    * ``log_density(params, z)`` (...), for ``z`` (D,) or (S, D);
+    * ``log_density_and_score(params, eps)``: that and its gradient in z at z = mu + L eps,
+      (...) and (..., D), for ``eps`` (base_dim,) or (S, base_dim);
+    * ``entropy(params)``, a scalar; ``covariance(params)`` (D, D).
+
+    Arithmetic is that of `vi_lab.numpy`. If L is not square, ``base_dim(dim)`` says how many
+    columns it has. If parameters of simpler families can be made use of, ``init_from`` does.
+    The natural coordinates here (`vi_lab.optimizers.natural_gradient`) are those of a q whose
+    scales are exp(log_scale): :math:`u_\mu = \sigma \nabla_\mu`, and :math:`u_\omega =
+    \frac{n}{2D}\nabla_\omega` for n entries of ``log_scale``, each of which D / n coordinates
+    share; what other parameters there are is taken as it is. If you know better, override
+    ``zero_tangent``, ``tangent`` and ``retract``.
+
+    Examples
+    --------
+    One scale for all coordinates:
+
+    >>> from dataclasses import dataclass
+    >>> import numpy
+    >>> import vi_lab as vl, vi_lab.numpy as np
+    >>> from vi_lab.families import LocationScaleGaussian
+    >>> from vi_lab.families.base import entropy_of, log_normal
+    >>> @dataclass(frozen=True)
+    ... class OneScale(LocationScaleGaussian):
+    ...     def init(self, loc, scale):
+    ...         return {"loc": numpy.array(loc), "log_scale": numpy.log(scale)}
+    ...     def scale_times(self, params, eps):
+    ...         return np.exp(params["log_scale"]) * eps
+    ...     def log_density(self, params, z):
+    ...         y = (z - params["loc"]) / np.exp(params["log_scale"])
+    ...         dim = z.shape[-1]
+    ...         return log_normal(np.sum(y**2, axis=-1), dim * params["log_scale"], dim)
+    ...     def log_density_and_score(self, params, eps):
+    ...         log_q = self.log_density(params, self.transform(params, eps))
+    ...         return log_q, -eps / np.exp(params["log_scale"])
+    ...     def entropy(self, params):
+    ...         dim = params["loc"].shape[0]
+    ...         return entropy_of(dim * params["log_scale"], dim)
+    ...     def covariance(self, params):
+    ...         return numpy.exp(2.0 * params["log_scale"]) * numpy.eye(params["loc"].size)
+    >>> sds = numpy.array([0.5, 1.0, 2.0])
+    >>> target = vl.Target(lambda z: -0.5 * np.sum((z / sds) ** 2, axis=-1), dim=3)
+    >>> fit = vl.advi(target, OneScale(), seed=1, progress=False)
+    >>> fit.convergence.converged
+    True
+    >>> best = numpy.mean(sds**-2.0) ** -0.5  # of the ELBO: -sum(1 / sds^2) s^2 / 2 + D log s
+    >>> bool(abs(numpy.exp(fit.params["log_scale"]) / best - 1.0) < 0.01)
+    True
+    """
+
+    beta2: ClassVar[float] = 0.999  # gradients stay noisy: their divisor must not bias
+    shared: ClassVar[bool] = False
+    referred: ClassVar[bool] = False
+
+    @abstractmethod
+    def scale_times(self, params: Params, eps: Array) -> Array:
+        """L eps (..., D), for ``eps`` (..., base_dim)."""
+
+    def base_dim(self, dim: int) -> int:
+        """The columns of L."""
+        return dim
+
+    def init_from(self, params: Params) -> Params:
+        """Own parameters as they are; a mean-field q with its scales averaged if need be."""
+        loc = onp.array(params["loc"], dtype=float)
+        own = {name: onp.shape(value) for name, value in self.init(loc, 1.0).items()}
+        if own == {name: onp.shape(value) for name, value in params.items()}:
+            return {name: onp.array(value, dtype=float) for name, value in params.items()}
+        check_mean_field(params, type(self).__name__)
+        return self.init(loc, float(onp.exp(onp.mean(params["log_scale"]))))
 
     def transform(self, params: Params, eps: Array) -> Array:
         """z = mu + L eps (..., D), for ``eps`` (..., base_dim)."""
         return params["loc"] + self.scale_times(params, eps)
 
     def log_density_at(self, params: Params, eps: Array) -> Array:
-        """log q(mu + L eps) of shape (...), for ``eps`` (..., base_dim)."""
         return self.log_density(params, self.transform(params, eps))
+
+    def std(self, params: Params) -> onp.ndarray:
+        return onp.sqrt(onp.diag(self.covariance(params)))
+
+    def expected_square(self, params: Params, matrix: Array) -> Array:
+        """The sum of squares of all entries of M L."""
+        columns = self.scale_times(params, onp.eye(self.base_dim(dimension(params))))
+        return np.sum(np.dot(columns, matrix.T) ** 2)
+
+    def default_draws(self, dim: int) -> int:
+        return 1
+
+    def first_step_size(self, dim: int, draws: int, share: float) -> float:
+        """A fraction of the way to where the gradient points.
+
+        If a share B / N of the rows is seen, gradients have N / B times the variance.
+        """
+        return LARGEST_STEP * share**0.5
+
+    def zero_tangent(self, params: Params) -> Tree:
+        return tree_map(lambda x: onp.zeros(onp.shape(x)), params)
+
+    def tangent(self, params: Params, gradient: Params) -> Tree:
+        omega = params["log_scale"]
+        weight = 0.5 * float(onp.prod(onp.shape(omega))) / dimension(params)
+        return {
+            **gradient,
+            "loc": np.exp(omega) * gradient["loc"],
+            "log_scale": weight * gradient["log_scale"],
+        }
+
+    def retract(self, params: Params, step: Tree) -> Params:
+        moved = {name: value + step[name] for name, value in params.items()}
+        moved["loc"] = params["loc"] + np.exp(params["log_scale"]) * step["loc"]
+        return moved
+
+    def closest_to(self, reference: Reference) -> Params:
+        raise NotImplementedError(f"{type(self).__name__} is not a referred family")
 
 
 def entropy_of(log_det_scale: Array, dim: int) -> Array:
@@ -87,9 +249,15 @@ def dimension(params: Params) -> int:
     return int(np.shape(params["loc"])[0])
 
 
-def refuse(params: Params, name: str, simpler: str) -> None:
-    """Say that a family cannot start from the parameters of a richer one."""
-    raise ValueError(
-        f"params: {sorted(params)} are not those of a simpler family than {name}; "
-        f"give the parameters of {simpler}"
-    )
+def check_mean_field(params: Params, name: str) -> None:
+    """Refuse to start the family ``name`` from parameters that are not a mean-field q's.
+
+    Raises
+    ------
+    ValueError
+    """
+    if params.keys() != {"loc", "log_scale"}:
+        raise ValueError(
+            f"params: {sorted(params)} are not those of a simpler family than {name}; "
+            "give the parameters of a mean_field fit"
+        )

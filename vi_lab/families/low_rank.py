@@ -44,10 +44,10 @@ from vi_lab.engine import Array
 from vi_lab.families.base import (
     LocationScaleGaussian,
     Params,
+    check_mean_field,
     dimension,
     entropy_of,
     log_normal,
-    refuse,
 )
 
 INITIAL_NORM = 0.1  # of the rows of W, roughly: 1% of the variance
@@ -84,16 +84,25 @@ class LowRankGaussian(LocationScaleGaussian):
         return self.init_from({"loc": loc, "log_scale": onp.full(loc.shape, onp.log(scale))})
 
     def init_from(self, params: Params) -> Params:
-        """From mean field, with its means and standard deviations, and small factors."""
-        if params.keys() != {"loc", "log_scale"}:
-            refuse(params, "low_rank", "a mean_field fit")
+        """From mean field or fewer factors: the same means and sds, and small new factors."""
+        known = onp.asarray(params.get("factors", onp.zeros((dimension(params), 0))), dtype=float)
+        check_mean_field({name: v for name, v in params.items() if name != "factors"}, "low_rank")
         loc = onp.array(params["loc"], dtype=float)
-        rank = min(self.rank, loc.size)
+        new = min(self.rank, loc.size) - known.shape[1]
+        if new < 0:
+            raise ValueError(
+                f"params: of rank {known.shape[1]} are not those of a simpler family than "
+                f"low_rank of rank {self.rank}; give LowRankGaussian({known.shape[1]}), or more"
+            )
+        log_scale = onp.array(onp.broadcast_to(params["log_scale"], loc.shape), dtype=float)
+        if not new:
+            return {"loc": loc, "log_scale": log_scale, "factors": known.copy()}
         # Any directions would do, if they are not along the axes; these are always the same.
-        factors = onp.random.default_rng(0).standard_normal((loc.size, rank))
-        factors *= INITIAL_NORM / rank**0.5
-        log_scale = onp.asarray(params["log_scale"]) - 0.5 * onp.log1p(onp.sum(factors**2, axis=1))
-        return {"loc": loc, "log_scale": log_scale, "factors": factors}
+        factors = onp.random.default_rng(0).standard_normal((loc.size, new))
+        factors *= INITIAL_NORM / new**0.5
+        rows = 1.0 + onp.sum(known**2, axis=1)
+        log_scale -= 0.5 * onp.log1p(onp.sum(factors**2, axis=1) / rows)
+        return {"loc": loc, "log_scale": log_scale, "factors": onp.hstack([known, factors])}
 
     def scale_times(self, params: Params, eps: Array) -> Array:
         own, common = _split(params, eps)

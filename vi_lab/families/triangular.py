@@ -1,24 +1,49 @@
-"""Mean field and full rank: the families whose scale L is a square lower triangle."""
+r"""Mean field and full rank: the families whose scale L is a square lower triangle.
+
+**Natural coordinates** (`vi_lab.optimizers.natural_gradient`):
+
+============  ============================================  =================================
+family        tangent of the gradient                       the step d leads to
+============  ============================================  =================================
+mean field    loc: :math:`\sigma \nabla_\mu`,               :math:`\mu + \sigma d_\mu`,
+              log_scale: :math:`\tfrac12\nabla_\omega`       :math:`\omega + d_\omega`
+full rank     loc: :math:`L^\top \nabla_\mu`,               :math:`\mu + L d_\mu`,
+              scale: :math:`\Phi(L^\top \nabla_L)`          :math:`L\,\exp_\triangle(d_L)`
+============  ============================================  =================================
+
+Phi takes the lower triangle and halves its diagonal; :math:`\exp_\triangle` takes a
+lower triangle D to itself off the diagonal and to exp(D_ii) on it, so that the
+diagonal of L stays positive.
+
+In those of full rank a descent is invariant: if the posterior's coordinates are changed by
+:math:`z \to A z + b` with A lower triangular (other units, a regression of each on those
+before it), the same draws give the same steps. How narrow its ridges are is no issue.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab.engine import Array
+from vi_lab.engine import Array, Tree
 from vi_lab.families.base import (
+    LARGEST_STEP,
     LocationScaleGaussian,
     Params,
+    Reference,
+    check_mean_field,
     dimension,
     entropy_of,
     log_normal,
-    refuse,
 )
 from vi_lab.families.low_rank import LowRankGaussian
+
+DIMS_PER_DRAW = 8  # of a full-rank step
 
 
 class TriangularGaussian(LocationScaleGaussian):
@@ -62,14 +87,11 @@ class TriangularGaussian(LocationScaleGaussian):
 class MeanFieldGaussian(TriangularGaussian):
     """Independent normals: L = diag(sigma)."""
 
+    referred: ClassVar[bool] = True
+
     def init(self, loc: Array, scale: float) -> Params:
         loc = onp.array(loc, dtype=float)
         return {"loc": loc, "log_scale": onp.full(loc.shape, onp.log(scale))}
-
-    def init_from(self, params: Params) -> Params:
-        if params.keys() != {"loc", "log_scale"}:
-            refuse(params, "mean_field", "a mean_field fit")
-        return {name: onp.array(value, dtype=float) for name, value in params.items()}
 
     def scale_times(self, params: Params, eps: Array) -> Array:
         return np.exp(params["log_scale"]) * eps
@@ -83,6 +105,18 @@ class MeanFieldGaussian(TriangularGaussian):
     def scale_tril(self, params: Params) -> Array:
         return np.diag(np.exp(params["log_scale"]))
 
+    def expected_square(self, params: Params, matrix: Array) -> Array:
+        return np.sum(np.sum(matrix**2, axis=0) * np.exp(2.0 * params["log_scale"]))
+
+    def first_step_size(self, dim: int, draws: int, share: float) -> float:
+        """The same for minibatches: each coordinate is divided by its own noise."""
+        return LARGEST_STEP
+
+    def closest_to(self, reference: Reference) -> Params:
+        """Its mean, and the variances 1 / precision_dd."""
+        precision = onp.sum(reference["whitener"] ** 2, axis=0)
+        return {"loc": reference["loc"], "log_scale": -0.5 * onp.log(precision)}
+
 
 @dataclass(frozen=True)
 class FullRankGaussian(TriangularGaussian):
@@ -92,6 +126,11 @@ class FullRankGaussian(TriangularGaussian):
     is one of gamma sqrt(D) in the row. At D = 500 Adam with a step size of 0.05 or 0.01
     blows up, and with 0.05 / sqrt(D) the loss falls steadily.
     """
+
+    # Gradients fall by orders of magnitude on the way and vanish at its end: their divisor
+    # has to forget fast, and cannot bias. One size for a matrix keeps its direction.
+    beta2: ClassVar[float] = 0.99
+    shared: ClassVar[bool] = True
 
     def init(self, loc: Array, scale: float) -> Params:
         loc = onp.array(loc, dtype=float)
@@ -104,14 +143,28 @@ class FullRankGaussian(TriangularGaussian):
 
     def init_from(self, params: Params) -> Params:
         """From mean field exactly; from low rank exactly, by one Cholesky factorisation."""
-        loc = onp.array(params["loc"], dtype=float)
         if "factors" in params:
-            scale = onp.linalg.cholesky(LowRankGaussian().covariance(params))
-            sigma = onp.diag(scale)
-            lower = onp.tril(scale / sigma[:, None], -1)
-            return {"loc": loc, "log_scale": onp.log(sigma), "lower": lower}
+            return self.of_gaussian(
+                params["loc"], onp.linalg.cholesky(LowRankGaussian().covariance(params))
+            )
+        if "lower" not in params:
+            check_mean_field(params, "full_rank")
+        loc = onp.array(params["loc"], dtype=float)
+        log_scale = onp.array(onp.broadcast_to(params["log_scale"], loc.shape), dtype=float)
         lower = onp.array(params.get("lower", onp.zeros((loc.size, loc.size))), dtype=float)
-        return {"loc": loc, "log_scale": onp.array(params["log_scale"], float), "lower": lower}
+        return {"loc": loc, "log_scale": log_scale, "lower": lower}
+
+    def of_gaussian(self, loc: Array, scale: Array) -> Params:
+        """Parameters of N(loc, L L'), for L = ``scale`` (D, D), a lower triangle."""
+        sigma = onp.diag(scale)
+        lower = onp.tril(scale / sigma[:, None], -1)
+        return {"loc": onp.array(loc, dtype=float), "log_scale": onp.log(sigma), "lower": lower}
+
+    def reference(self, params: Params) -> Reference:
+        """What the q with these parameters is as a reference for others."""
+        scale = self.scale_tril(params)
+        whitener = sp.solve_triangular(scale, onp.eye(len(scale)))
+        return {"loc": params["loc"], "scale": scale, "whitener": whitener}
 
     def scale_times(self, params: Params, eps: Array) -> Array:
         correlated = eps + np.dot(eps, np.tril(params["lower"], -1).T)
@@ -131,3 +184,54 @@ class FullRankGaussian(TriangularGaussian):
     def _unit(self, params: Params) -> Array:
         """T, with ones on its diagonal."""
         return np.tril(params["lower"], -1) + onp.eye(dimension(params))
+
+    # ------------------------------------------------------ how a fit with no setting moves
+    def default_draws(self, dim: int) -> int:
+        """One for every 8 dimensions: the draws of a step share its D^3 operations."""
+        return max(1, dim // DIMS_PER_DRAW)
+
+    def first_step_size(self, dim: int, draws: int, share: float) -> float:
+        """At most S / (S + D).
+
+        A step along S random directions of D multiplies what is off in the others by noise.
+        """
+        return min(LARGEST_STEP, draws / (draws + dim)) * share**0.5
+
+    def zero_tangent(self, params: Params) -> Tree:
+        dim = dimension(params)
+        return {"loc": onp.zeros(dim), "scale": onp.zeros((dim, dim))}
+
+    def tangent(self, params: Params, gradient: Params) -> Tree:
+        r"""Locations in units of L; L itself by what multiplies it from the right.
+
+        The parameters are sigma and T, with L = diag(sigma) T. By the chain rule the
+        gradient with respect to L is G with
+
+        .. math:: G_{ij} = \nabla_{T_{ij}} / \sigma_i \; (i > j), \qquad
+           G_{ii} = \bigl(\nabla_{\omega_i} - \textstyle\sum_{j<i} L_{ij} G_{ij}\bigr)
+           / \sigma_i .
+        """
+        sigma, scale = self._sigma_and_scale(params)
+        below = np.tril(gradient["lower"], -1) / sigma[:, None]
+        on = (gradient["log_scale"] - np.sum(np.tril(scale, -1) * below, axis=1)) / sigma
+        triangle = np.tril(np.dot(scale.T, below + np.diag(on)))
+        return {
+            "loc": np.dot(scale.T, gradient["loc"]),
+            "scale": triangle - 0.5 * np.diag(np.diag(triangle)),
+        }
+
+    def retract(self, params: Params, step: Tree) -> Params:
+        sigma, scale = self._sigma_and_scale(params)
+        on = np.diag(step["scale"])
+        moved = np.dot(scale, np.tril(step["scale"], -1) + np.diag(np.exp(on)))
+        return {
+            "loc": params["loc"] + np.dot(scale, step["loc"]),
+            "log_scale": params["log_scale"] + on,
+            "lower": np.tril(moved, -1) / (sigma * np.exp(on))[:, None],
+        }
+
+    def _sigma_and_scale(self, params: Params) -> tuple[Array, Array]:
+        """sigma (D,) and L = diag(sigma) T (D, D)."""
+        sigma = np.exp(params["log_scale"])
+        unit = np.tril(params["lower"], -1) + np.diag(np.ones(np.shape(sigma)))
+        return sigma, sigma[:, None] * unit

@@ -1,24 +1,38 @@
 """Gradients of the ELBO: estimators, and the base draws that they are computed from."""
 
-from vi_lab.gradients.base_draws import Antithetic, BaseDraws, Independent, Sobol
+from vi_lab.gradients.base_draws import (
+    BASE_DRAWS,
+    Antithetic,
+    BaseDraws,
+    Independent,
+    Sobol,
+    get_base_draws,
+)
+from vi_lab.gradients.control_variate import ControlVariate, Referred
 from vi_lab.gradients.estimators import (
     ESTIMATORS,
     Estimator,
     Reparameterised,
     ScoreFunction,
     StickingTheLanding,
+    check_base_draws,
     get_estimator,
 )
 
 __all__ = [
+    "BASE_DRAWS",
     "ESTIMATORS",
     "Antithetic",
     "BaseDraws",
+    "ControlVariate",
     "Estimator",
     "Independent",
+    "Referred",
     "Reparameterised",
     "ScoreFunction",
     "Sobol",
     "StickingTheLanding",
+    "check_base_draws",
+    "get_base_draws",
     "get_estimator",
 ]

@@ -14,10 +14,7 @@ has variance
 * `Sobol`: for smooth f it falls faster than 1/S, the more so the fewer coordinates f
   depends on (Buchholz, Wenzel and Mandt 2018, "Quasi-Monte Carlo variational inference").
 
-Each is a frozen value with ``check(draws, dim)``, which refuses what it cannot do, and
-``fill(rng, out)``, which fills ``out`` (length, draws, dim) for ``length`` steps. Steps are
-independent of each other, and filling two blocks gives the same numbers as filling one
-that is as long as both.
+`BaseDraws` says how to write another.
 """
 
 from __future__ import annotations
@@ -28,13 +25,20 @@ from typing import ClassVar, Protocol
 
 import numpy as onp
 
+from vi_lab.checks import choose
+
 SOBOL_MAX_DIM = 21_201  # the direction numbers of Joe and Kuo (2008), as SciPy ships them
 SOBOL_MAX_DRAWS = 2**16
 BITS = 52  # one less than a float64 has: (k + 1/2) 2^-52 is exact, and inside (0, 1)
 
 
 class BaseDraws(Protocol):
-    """How the draws within one step hang together."""
+    """How the draws within one step hang together.
+
+    **To write your own**: a frozen dataclass with the three members below. Each draw by itself
+    is N(0, I); steps are independent of each other, and filling two blocks gives the same
+    numbers as filling one that is as long as both.
+    """
 
     independent: ClassVar[bool]
     """Whether they do not, at all."""
@@ -132,3 +136,21 @@ def _sobol_points(draws: int, dim: int) -> onp.ndarray:
     # The seed is part of the definition: which matrix scrambles the points for all steps.
     points = qmc.Sobol(dim, scramble=True, bits=BITS, rng=0).random(draws)
     return onp.asarray(points * 2.0**BITS, dtype=onp.uint64)
+
+
+BASE_DRAWS: dict[str, BaseDraws] = {
+    "antithetic": Antithetic(),
+    "independent": Independent(),
+    "sobol": Sobol(),
+}
+
+
+def get_base_draws(base_draws: str | BaseDraws) -> BaseDraws:
+    """Base draws by their name in `BASE_DRAWS`, or the value itself.
+
+    Raises
+    ------
+    ValueError
+        for an unknown name, or what is no such value.
+    """
+    return choose("base_draws", base_draws, BASE_DRAWS, ("check", "fill"))

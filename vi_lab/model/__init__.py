@@ -2,8 +2,18 @@
 
 from vi_lab.model.minibatch import Minibatch
 from vi_lab.model.model import Model
+from vi_lab.model.posterior import LogDensity, Posterior
 from vi_lab.model.predictive import posterior_predictive, prior_predictive
 from vi_lab.model.rows import Batches
 from vi_lab.model.target import Target
 
-__all__ = ["Batches", "Minibatch", "Model", "Target", "posterior_predictive", "prior_predictive"]
+__all__ = [
+    "Batches",
+    "LogDensity",
+    "Minibatch",
+    "Model",
+    "Posterior",
+    "Target",
+    "posterior_predictive",
+    "prior_predictive",
+]

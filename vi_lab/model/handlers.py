@@ -31,7 +31,7 @@ from typing import Any, Protocol
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import as_shape
+from vi_lab.arrays import as_shape
 from vi_lab.engine import Array
 from vi_lab.transforms import Identity, to_support
 

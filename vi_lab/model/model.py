@@ -10,7 +10,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.checks import as_real, check_point, check_vector
+from vi_lab.arrays import as_real, check_point, check_vector
 from vi_lab.engine import Array
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name

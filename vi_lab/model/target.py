@@ -16,8 +16,10 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.checks import as_real, check_point, check_vector, is_whole
+from vi_lab.arrays import as_real, check_point, check_vector
+from vi_lab.checks import is_whole
 from vi_lab.engine import Array, namespace
+from vi_lab.model.rows import Batches
 
 POINTS = 4  # on which a function is asked about batches; two sets, so that no D equals both
 
@@ -46,12 +48,13 @@ class Target:
     density: Callable[[Array], Array]
     dim: int
     name: str = "z"
-    takes_batches: bool = field(init=False, repr=False, compare=False)
-    takes_vectors: bool = field(init=False, repr=False, compare=False)
+    structure: BareDensity = field(init=False, repr=False, compare=False)
 
     data: ClassVar[dict[str, onp.ndarray]] = {}
+    shared_data: ClassVar[dict[str, onp.ndarray]] = {}
     observed: ClassVar[dict[str, onp.ndarray]] = {}
     minibatch: ClassVar[None] = None
+    num_rows: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if not callable(self.density):
@@ -59,14 +62,8 @@ class Target:
         if not is_whole(self.dim) or self.dim < 1:
             raise ValueError(f"dim: must be a positive integer, not {self.dim!r}")
         object.__setattr__(self, "dim", int(self.dim))
-        vectors, batches = _understood(self.density, self.dim)
-        object.__setattr__(self, "takes_vectors", vectors)
-        object.__setattr__(self, "takes_batches", batches)
-
-    @property
-    def structure(self) -> Target:
-        """A target has no data: it is its own structure (see `vi_lab.model.Structure`)."""
-        return self
+        structure = BareDensity(self.density, *_understood(self.density, self.dim))
+        object.__setattr__(self, "structure", structure)
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -84,27 +81,19 @@ class Target:
     def slices(self) -> dict[str, slice]:
         return {self.name: slice(0, self.dim)}
 
-    def log_density(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z), of shape (...), for ``z`` (..., D)."""
-        z = check_point(z, self.dim)
-        if onp.ndim(z) > 1:
-            flat = self.log_density_batch(np.reshape(z, (-1, self.dim)), data)
-            return np.reshape(flat, onp.shape(z)[:-1])
-        if self.takes_vectors:
-            return _number(self.density(z))
-        return self.density(np.reshape(z, (1, self.dim)))[0]
+    def minibatches(self, rng: onp.random.Generator) -> Batches:
+        raise ValueError("minibatch: a Target has no rows; make a Model with minibatch=...")
 
-    def log_density_batch(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z) of shape (S,), for ``z`` (S, D): one call where the function takes a batch."""
-        if self.takes_batches:
-            return self.density(z)
-        if namespace().numpy is onp:  # no engine runs
-            return onp.array([_number(self.density(row)) for row in z])
-        return engines.current().vmap(lambda row: _number(self.density(row)))(z)
+    def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
+        """log p~(z), for ``z`` (..., D): an array of shape (...)."""
+        z = check_point(z, self.dim)
+        run = engines.get(engine).compile(_log_density_batch, static=(0,))
+        flat = run(self.structure, onp.reshape(z, (-1, self.dim)))
+        return onp.asarray(flat).reshape(onp.shape(z)[:-1])
 
     def terms(self, z: Array) -> dict[str, float]:
         """The one term there is, by the name of the function."""
-        value = engines.get().compile(self.log_density)(check_vector(z, self.dim))
+        value = self.log_density(check_vector(z, self.dim))
         return {getattr(self.density, "__name__", "density"): float(value)}
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
@@ -123,6 +112,31 @@ class Target:
             raise ValueError(f"values: need exactly {self.name!r}, not {sorted(values)}")
         value = as_real(f"{self.name}:", values[self.name])
         return onp.array(check_vector(value, self.dim))
+
+
+@dataclass(frozen=True)
+class BareDensity:
+    """A `vi_lab.model.LogDensity` that is a function of z alone."""
+
+    density: Callable[[Array], Array]
+    takes_vectors: bool
+    takes_batches: bool
+
+    def log_density(self, z: Array, data: Mapping[str, Array]) -> Array:
+        if self.takes_vectors:
+            return _number(self.density(z))
+        return self.density(z[None])[0]
+
+    def log_density_batch(self, z: Array, data: Mapping[str, Array]) -> Array:
+        if self.takes_batches:  # one call, whatever the engine
+            return self.density(z)
+        if namespace().numpy is onp:  # no engine runs
+            return onp.array([_number(self.density(row)) for row in z])
+        return engines.current().vmap(lambda row: _number(self.density(row)))(z)
+
+
+def _log_density_batch(structure: BareDensity, z: Array) -> Array:
+    return structure.log_density_batch(z, {})
 
 
 def _number(value: Array) -> Array:

@@ -6,8 +6,7 @@ everything elementwise, each takes
 .. math:: x_t = x_{t-1} - \gamma_t d_t
 
 with a step size :math:`\gamma_t` (a number or a schedule, `vi_lab.optimizers.schedules`) and a
-direction :math:`d_t` that is a function of :math:`g_1, \dots, g_t` alone. (`Clipped` bounds
-the length of the gradient that any of them sees.)
+direction :math:`d_t` that is a function of :math:`g_1, \dots, g_t` alone.
 
 ==================  ================================================================
 `SGD`               :math:`g_t`
@@ -31,24 +30,30 @@ scale is, then :math:`E[d_t] \ne 0` and the iterates settle beside the optimum, 
 the side of the gradient's median. Step sizes that vanish do not help. A divisor
 that is one step behind does: `AdviSequence` with ``lagged``.
 
+Two are no line of the table. `Clipped` bounds the length of the gradient that another one
+sees; `NaturalGradient` measures steps in distributions, not in parameters
+(`vi_lab.optimizers.natural_gradient`), and is what `vi_lab.advi` takes by itself.
+
 An optimiser is a frozen, hashable dataclass with ``init(params) -> state`` and
-``update(gradient, state) -> (increment, state)``; the new parameters are params +
-increment. Parameters, gradients and states are trees (`vi_lab.engine.trees`); a state has
-the same shapes and dtypes at every step, so that it can be scanned.
+``update(gradient, state, params) -> (params, state)``: the class `Optimizer` says how to
+write one. Parameters, gradients and states are trees (`vi_lab.engine.trees`).
 """
 
 from __future__ import annotations
 
+from vi_lab.checks import choose
 from vi_lab.optimizers.adaptive import Adagrad, Adam, RMSProp, WindowedAdagrad
 from vi_lab.optimizers.advi_sequence import AdviSequence
-from vi_lab.optimizers.averaging import Average, ExponentialAverage, TailAverage
+from vi_lab.optimizers.averaging import Average, Mean, TailAverage
 from vi_lab.optimizers.base import Optimizer
 from vi_lab.optimizers.clipping import Clipped
+from vi_lab.optimizers.natural_gradient import NaturalGradient
 from vi_lab.optimizers.parameter_free import DoWG
 from vi_lab.optimizers.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
 from vi_lab.optimizers.sgd import SGD, Momentum
 
 __all__ = [
+    "OPTIMIZERS",
     "SGD",
     "Adagrad",
     "Adam",
@@ -57,12 +62,35 @@ __all__ = [
     "Clipped",
     "ConstantThenDecay",
     "DoWG",
-    "ExponentialAverage",
+    "Mean",
     "Momentum",
+    "NaturalGradient",
     "Optimizer",
     "RMSProp",
     "RobbinsMonro",
     "TailAverage",
     "WindowedAdagrad",
+    "get_optimizer",
     "robbins_monro_conditions",
 ]
+
+# By name, for a first try: those that mind least what their step size is.
+OPTIMIZERS: dict[str, Optimizer] = {
+    "adagrad": Adagrad(0.1),
+    "adam": Adam(0.01),
+    "advi_sequence": AdviSequence(),
+    "dowg": DoWG(),
+    "rmsprop": RMSProp(0.01),
+    "windowed_adagrad": WindowedAdagrad(),
+}
+
+
+def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """An optimiser by its name in `OPTIMIZERS`, or the optimiser itself.
+
+    Raises
+    ------
+    ValueError
+        for an unknown name, or what is no optimiser.
+    """
+    return choose("optimizer", optimizer, OPTIMIZERS, ("init", "update"))

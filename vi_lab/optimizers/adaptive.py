@@ -9,8 +9,8 @@ from vi_lab.checks import check_decay, check_positive, check_whole
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers.base import (
+    Additive,
     Memory,
-    Optimizer,
     descend,
     moving_average,
     square,
@@ -20,7 +20,7 @@ from vi_lab.optimizers.schedules import StepSize, check_step_size
 
 
 @dataclass(frozen=True)
-class Adagrad(Optimizer):
+class Adagrad(Additive):
     """d_t = g_t / (sqrt(s_t) + epsilon), with s_t the sum of all squared gradients.
 
     Duchi, Hazan and Singer (2011), "Adaptive subgradient methods for online learning
@@ -54,7 +54,7 @@ class Adagrad(Optimizer):
 
 
 @dataclass(frozen=True)
-class WindowedAdagrad(Optimizer):
+class WindowedAdagrad(Additive):
     """Adagrad over the last ``window`` gradients: PyMC's default for ADVI.
 
     d_t = g_t / sqrt(s_t + epsilon), with s_t the *sum* of g^2 over the last
@@ -100,7 +100,7 @@ class WindowedAdagrad(Optimizer):
 
 
 @dataclass(frozen=True)
-class RMSProp(Optimizer):
+class RMSProp(Additive):
     """d_t = g_t / (sqrt(v_t) + epsilon), v_t = beta v_{t-1} + (1 - beta) g_t^2, v_0 = 0.
 
     Tieleman and Hinton (2012), "Neural networks for machine learning", lecture 6.5.
@@ -135,7 +135,7 @@ class RMSProp(Optimizer):
 
 
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class Adam(Additive):
     r"""Debiased means of the gradient and of its square.
 
     .. math:: m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \quad

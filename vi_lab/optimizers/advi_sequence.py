@@ -10,8 +10,8 @@ from vi_lab.checks import check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 from vi_lab.optimizers.base import (
+    Additive,
     Memory,
-    Optimizer,
     descend,
     moving_average,
     square,
@@ -25,7 +25,7 @@ EXPONENT = -0.5 + 1e-16
 
 
 @dataclass(frozen=True)
-class AdviSequence(Optimizer):
+class AdviSequence(Additive):
     r"""The step of the ADVI paper, which Stan uses too.
 
     .. math:: x_t - x_{t-1} = -\eta\, t^{-1/2 + 10^{-16}} \frac{g_t}{\tau + \sqrt{s_t}},

@@ -51,8 +51,8 @@ class Clipped:
         """The state before the first step from ``params``: that of ``optimizer``."""
         return self.optimizer.init(params)
 
-    def update(self, gradient: Tree, state: Tree) -> tuple[Tree, Tree]:
-        """The increment of the parameters, and the new state."""
+    def update(self, gradient: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]:
+        """The step that ``optimizer`` takes along the gradient, shortened if need be."""
         length = np.sqrt(sum(np.sum(leaf * leaf) for leaf in tree_leaves(gradient)))
         keep = self.norm / np.maximum(length, self.norm)  # 1 for short gradients, zero included
-        return self.optimizer.update(tree_map(lambda g: keep * g, gradient), state)
+        return self.optimizer.update(tree_map(lambda g: keep * g, gradient), state, params)

@@ -8,13 +8,13 @@ import vi_lab.numpy as np
 from vi_lab.checks import check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_leaves, tree_map
-from vi_lab.optimizers.base import Memory, Optimizer, square, zeros_like_params
+from vi_lab.optimizers.base import Additive, Memory, square, zeros_like_params
 
 PER = ("all", "coordinate")
 
 
 @dataclass(frozen=True)
-class DoWG(Optimizer):
+class DoWG(Additive):
     r"""Distance over weighted gradients: the distance gone so far sets the step.
 
     .. math:: r_t = \max(|x_{t-1} - x_0|, r_{t-1}), \qquad

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from vi_lab.checks import check_decay
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
-from vi_lab.optimizers.base import Memory, Optimizer, descend, zeros_like_params
+from vi_lab.optimizers.base import Additive, Memory, descend, zeros_like_params
 from vi_lab.optimizers.schedules import StepSize, check_step_size
 
 
 @dataclass(frozen=True)
-class SGD(Optimizer):
+class SGD(Additive):
     """Stochastic gradient descent (Robbins and Monro 1951): d_t = g_t.
 
     Parameters
@@ -37,7 +37,7 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
-class Momentum(Optimizer):
+class Momentum(Additive):
     """The heavy ball (Polyak 1964): d_t = v_t = beta v_{t-1} + g_t, v_0 = 0.
 
     A steady gradient g is followed at speed gamma g / (1 - beta).

@@ -11,12 +11,8 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
-from vi_lab.families import (
-    LocationScaleGaussian,
-    Params,
-    family_from_record,
-    family_record,
-)
+from vi_lab.families import Family, Params, family_from_record, family_record
+from vi_lab.model import LogDensity, Posterior
 from vi_lab.results.convergence import Convergence
 from vi_lab.results.storage import load_arrays, save_arrays
 from vi_lab.results.summary import Summary, summarise
@@ -53,8 +49,8 @@ class Fit:
         family; None where nothing judged that (an optimizer of your choice)
     """
 
-    model: Any
-    family: LocationScaleGaussian
+    model: Posterior
+    family: Family
     params: Params
     losses: onp.ndarray = field(repr=False)
     engine: str
@@ -164,17 +160,18 @@ class Fit:
         )
 
     @classmethod
-    def load(cls, path: str | Path, model: Any) -> Fit:
-        """A saved fit of ``model``.
+    def load(cls, path: str | Path, model: Posterior, family: Family | None = None) -> Fit:
+        """A saved fit of ``model``; ``family`` is asked for if it is one of your own.
 
         Raises
         ------
         ValueError
-            if ``model`` has other latents than the model that was fitted.
+            if ``model`` has other latents than the model that was fitted, or ``family`` is
+            another one than was saved.
         """
         arrays = load_arrays(path)
         latents = [str(name) for name in arrays["latents"]]
-        params, family, verdict = (
+        params, record, verdict = (
             {
                 name.removeprefix(prefix): value
                 for name, value in arrays.items()
@@ -189,7 +186,7 @@ class Fit:
             )
         return cls(
             model=model,
-            family=family_from_record(family),
+            family=family_from_record(record, family),
             params=params,
             losses=arrays["losses"],
             engine=str(arrays["engine"]),
@@ -223,7 +220,7 @@ class Fit:
 
 
 def _log_weights(
-    structure: Any, family: LocationScaleGaussian, params: Params, z: Array, data: dict[str, Array]
+    structure: LogDensity, family: Family, params: Params, z: Array, data: dict[str, Array]
 ) -> Array:
     """log p~(z) - log q(z) of shape (S,), for ``z`` (S, D)."""
     return structure.log_density_batch(z, data) - family.log_density(params, z)

@@ -26,7 +26,6 @@ class                          x = T(z)                                 support
 `StickBreaking`                stick breaking, R^{K-1} -> R^K           simplex
 `CorrelationCholeskyTransform` partial correlations, R^{K(K-1)/2}       L, unit rows
 `CovarianceCholeskyTransform`  exp of the diagonal, R^{K(K+1)/2}        L, diagonal > 0
-`Chain`                        one after the other
 ============================== ======================================== ===============
 
 `to_support` finds the transform of a support.
@@ -46,7 +45,6 @@ from typing import Any
 
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import OntoSupport, Transform
-from vi_lab.transforms.chain import Chain
 from vi_lab.transforms.matrices import CorrelationCholeskyTransform, CovarianceCholeskyTransform
 from vi_lab.transforms.scalars import (
     Exp,
@@ -59,7 +57,6 @@ from vi_lab.transforms.scalars import (
 from vi_lab.transforms.vectors import OrderedTransform, PositiveOrderedTransform, StickBreaking
 
 __all__ = [
-    "Chain",
     "CorrelationCholeskyTransform",
     "CovarianceCholeskyTransform",
     "Exp",

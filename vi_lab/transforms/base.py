@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import is_constant
+from vi_lab.arrays import is_constant
 from vi_lab.engine import Array, namespace
 from vi_lab.transforms.supports import LogSlack
 

@@ -10,7 +10,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab.checks import NUMBERS, is_constant
+from vi_lab.arrays import NUMBERS, is_constant
 from vi_lab.engine import Array
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import (

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import vi_lab.numpy as np
-from vi_lab.checks import NUMBERS, as_bound, check_order, every, is_constant
+from vi_lab.arrays import NUMBERS, as_bound, check_order, every, is_constant
 from vi_lab.engine import Array
 
 INF = math.inf
@@ -53,6 +53,10 @@ class Support(Protocol):
         """Which values of ``x`` ``(..., *event)`` belong to it: booleans (...)."""
         ...
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        """A value that belongs to it, far from its boundary, and broadcasts to ``shape``."""
+        ...
+
 
 def hold_bounds(record: object, *names: str) -> None:
     """Check the bounds of a frozen record, and hold lists as arrays."""
@@ -78,6 +82,9 @@ def hold_interval(record: Any) -> None:
 class _Scalar:
     event_ndim: ClassVar[int] = 0
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,9 @@ class GreaterThan(_Scalar):
     def contains(self, x: Array) -> Array:
         return (x > self.lower) & (x < np.inf)
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.lower + 1.0
+
 
 @dataclass(frozen=True)
 class LessThan(_Scalar):
@@ -128,6 +138,9 @@ class LessThan(_Scalar):
 
     def contains(self, x: Array) -> Array:
         return (x < self.upper) & (x > -np.inf)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.upper - 1.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,9 @@ class Interval(_Scalar):
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper)
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 0.5 * (self.lower + self.upper)
+
 
 # ------------------------------------------------------------------------- vectors
 
@@ -150,6 +166,9 @@ class Interval(_Scalar):
 class _Vector:
     event_ndim: ClassVar[int] = 1
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.arange(1.0, shape[-1] + 1.0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +185,9 @@ class Simplex(_Vector):
 
     def contains(self, x: Array) -> Array:
         return np.all(x >= 0, axis=-1) & (np.abs(np.sum(x, axis=-1) - 1.0) <= TOLERANCE)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.full(shape[-1:], 1.0 / shape[-1])
 
 
 @dataclass(frozen=True)
@@ -191,6 +213,9 @@ class PositiveOrdered(_Vector):
 class _Matrix:
     event_ndim: ClassVar[int] = 2
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.eye(shape[-1])
 
 
 @dataclass(frozen=True)
@@ -219,6 +244,9 @@ class _Discrete:
     event_ndim: ClassVar[int] = 0
     is_discrete: ClassVar[bool] = True
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Boolean(_Discrete):
@@ -246,6 +274,9 @@ class IntegerInterval(_Discrete):
 
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper) & (np.floor(x) == x)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.lower
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,51 @@
-"""Unit steps by hand, their cut-off to the digit, and where they come to rest."""
+"""Natural-gradient steps by hand, their cut-off to the digit, and where they come to rest."""
 
 import numpy as onp
 import pytest
 
-from vi_lab.advi.step_rule import BETA_1, MOST_UNITS, UnitSteps
+from vi_lab.engine.trees import tree_map
+from vi_lab.optimizers import NaturalGradient
+from vi_lab.optimizers.natural_gradient import BETA_1, MOST_UNITS
+
+
+class Plain:
+    """Coordinates in which a tangent is what it is: the step rule alone is left."""
+
+    def zero_tangent(self, params):
+        return tree_map(onp.zeros_like, params)
+
+    def tangent(self, params, gradient):
+        return gradient
+
+    def retract(self, params, step):
+        return tree_map(lambda x, d: x + d, params, step)
+
+
+PLAIN = Plain()
+
+
+def unit_steps(beta2, shared, gamma=0.1):
+    return NaturalGradient(PLAIN, step_size=gamma, beta2=beta2, shared=shared)
+
 
 GAMMA = 0.1
 LONGEST = MOST_UNITS / GAMMA  # of the first gradient
-ENTRYWISE = UnitSteps(beta2=0.999, shared=False)
-SHARED = UnitSteps(beta2=0.99, shared=True)
+ENTRYWISE = unit_steps(beta2=0.999, shared=False)
+SHARED = unit_steps(beta2=0.99, shared=True)
 
 
-def update(steps, u, memory, gamma):
-    return steps.update({"x": u}, memory, gamma)
+def update(steps, u, memory, x):
+    return steps.update({"x": u}, memory, {"x": x})
 
 
 def follow(engine, steps, gradients, gamma=GAMMA):
     """The steps, and the memories after them, for gradients one after the other."""
     run = engine.compile(update, static=(0,))
-    memory = steps.init({"x": onp.asarray(gradients[0])})
+    nothing = onp.zeros(onp.shape(gradients[0]))  # where a step is where it leads
+    memory = {**steps.init({"x": nothing}), "step_size": onp.array(gamma)}
     found = []
     for u in gradients:
-        step, memory = run(steps, onp.asarray(u, dtype=float), memory, gamma)
+        step, memory = run(steps, onp.asarray(u, dtype=float), memory, nothing)
         found.append((step["x"], memory))
     return found
 
@@ -117,10 +141,11 @@ def test_a_descent_of_a_parabola_comes_to_rest(engine, steps):
     x = onp.array([1.0, -0.5])
     memory = steps.init({"x": x})
     for _ in range(400):
-        step, memory = run(steps, x, memory, GAMMA)
-        x = x + step["x"]
+        before = x
+        moved, memory = run(steps, x, memory, x)
+        x = moved["x"]
     assert onp.abs(x).max() < 1e-8
-    assert onp.abs(step["x"]).max() < 1e-9
+    assert onp.abs(x - before).max() < 1e-9
 
 
 @pytest.mark.parametrize("steps", [ENTRYWISE, SHARED], ids=["entrywise", "shared"])
@@ -129,7 +154,7 @@ def test_no_gradient_no_step(engine, steps):
     assert all((step == 0.0).all() for step, _ in found)
 
 
-@pytest.mark.parametrize("steps", [UnitSteps(0.9, False), UnitSteps(0.9, True)])
+@pytest.mark.parametrize("steps", [unit_steps(0.9, False), unit_steps(0.9, True)])
 def test_steps_along_huge_gradients_have_length_gamma(engine, steps):
     """Once the sizes remembered are all huge: 0.9^300 is 2e-14."""
     huge = onp.array([1e8, -1e8])
@@ -140,15 +165,33 @@ def test_steps_along_huge_gradients_have_length_gamma(engine, steps):
 def test_a_slow_memory_remembers(engine):
     """beta2 does something: after one large gradient, small ones are divided by its size."""
     gradients = [onp.array([4.0]), *[onp.array([0.1])] * 200]
-    slow = follow(engine, UnitSteps(0.999, False), gradients)[-1][0]
-    fast = follow(engine, UnitSteps(0.9, False), gradients)[-1][0]
+    slow = follow(engine, unit_steps(0.999, False), gradients)[-1][0]
+    fast = follow(engine, unit_steps(0.9, False), gradients)[-1][0]
     onp.testing.assert_allclose(fast, -GAMMA * 0.1 / 1.1, rtol=1e-3)
     assert abs(slow[0]) < 0.9 * abs(fast[0])
 
 
 def test_one_gradient_however_long_moves_q_by_less_than_half_a_unit():
     """At gamma = 0.1 the first is cut off at 5: the step is 0.1 * 5 / (1 + 5), by hand."""
-    steps = UnitSteps(beta2=0.99, shared=False)
-    huge = {"loc": onp.array([1e6])}
-    step, _ = steps.update(huge, steps.init(huge), 0.1)
+    steps = unit_steps(beta2=0.99, shared=False)
+    huge, nothing = {"loc": onp.array([1e6])}, {"loc": onp.zeros(1)}
+    step, _ = steps.update(huge, steps.init(nothing), nothing)
     onp.testing.assert_allclose(step["loc"], -0.1 * 5.0 / 6.0, rtol=1e-12)
+
+
+def test_the_step_size_to_begin_with_is_in_the_state_and_may_be_replaced_there(engine):
+    one = onp.array([0.3, -2.0])
+    assert unit_steps(0.9, False, gamma=0.02).init({"x": one})["step_size"] == 0.02
+    half = follow(engine, ENTRYWISE, [one, one], gamma=0.5 * GAMMA)
+    whole = follow(engine, ENTRYWISE, [one, one])
+    for (small, memory), (large, _) in zip(half, whole, strict=True):
+        onp.testing.assert_allclose(small, 0.5 * large, rtol=1e-14)
+        assert memory["step_size"] == 0.5 * GAMMA
+
+
+@pytest.mark.parametrize(
+    ("argument", "options"), [("step_size", {"step_size": 0.0}), ("beta2", {"beta2": 1.0})]
+)
+def test_bad_settings_are_named(argument, options):
+    with pytest.raises(ValueError, match=f"^{argument}: must "):
+        NaturalGradient(PLAIN, **options)
