@@ -6,29 +6,31 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+from vi_lab.errors import ArgumentError
+
 
 def check_positive(name: str, value: Any) -> None:
     """0 < value < infinity."""
     if not (_is_real(value) and 0.0 < value < math.inf):
-        raise ValueError(f"{name}: must be a positive number, not {value!r}")
+        raise ArgumentError(f"{name}: must be a positive number, not {value!r}")
 
 
 def check_not_negative(name: str, value: Any) -> None:
     """0 <= value < infinity."""
     if not (_is_real(value) and 0.0 <= value < math.inf):
-        raise ValueError(f"{name}: must be a number that is 0 or more, not {value!r}")
+        raise ArgumentError(f"{name}: must be a number that is 0 or more, not {value!r}")
 
 
 def check_decay(name: str, value: Any) -> None:
     """0 <= value < 1."""
     if not (_is_real(value) and 0.0 <= value < 1.0):
-        raise ValueError(f"{name}: must be a number in [0, 1), not {value!r}")
+        raise ArgumentError(f"{name}: must be a number in [0, 1), not {value!r}")
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
     """An integer, ``least`` or more."""
     if not _is_whole(value) or value < least:
-        raise ValueError(f"{name}: must be a whole number, {least} or more, not {value!r}")
+        raise ArgumentError(f"{name}: must be a whole number, {least} or more, not {value!r}")
 
 
 def _is_real(value: Any) -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError
+
 POSTERIORDB = (
     "arK-arK",
     "dugongs_data-dugongs_model",
@@ -86,7 +88,7 @@ def radon(where: str = "minnesota") -> dict[str, onp.ndarray]:
     """
     files = {"minnesota": "radon_mn", "us": "radon_us"}
     if where not in files:
-        raise ValueError(f"where: {where!r} is none of {sorted(files)}; choose one of these")
+        raise ArgumentError(f"where: {where!r} is none of {sorted(files)}; choose one of these")
     table = _table(files[where])
     return {
         "log_radon": table["log_radon"],
@@ -124,7 +126,7 @@ def posteriordb(name: str) -> dict[str, Any]:
         if it is none of `POSTERIORDB`.
     """
     if name not in POSTERIORDB:
-        raise ValueError(
+        raise ArgumentError(
             f"name: no posterior {name!r} is shipped; choose one of {', '.join(POSTERIORDB)}"
         )
     text = resources.files("vi_lab").joinpath("data", f"{name}.json").read_text("utf-8")

@@ -30,7 +30,7 @@ from vi_lab.conjugate.result import ConjugateFit, final_elbos
 from vi_lab.conjugate.streams import Source, source_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.progress import progress_bar
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
@@ -91,14 +91,14 @@ def cavi(
     source = None
     if model.has_rows:
         if rows is None:
-            raise ValueError(f"rows: {type(model).__name__} needs data")
+            raise ArgumentError(f"rows: {type(model).__name__} needs data")
         source = _repeatable(model, rows)
         first = source.look(rng)
         model = model.prepare(first, source.num_rows)
         params = starting_params(model, init, first, rng, starts)
     else:
         if rows is not None:
-            raise ValueError(f"rows: {type(model).__name__} has no data; leave them out")
+            raise ArgumentError(f"rows: {type(model).__name__} has no data; leave them out")
         params = starting_params(model, init, onp.empty(0), rng, starts)
 
     active = onp.arange(starts)
@@ -174,9 +174,11 @@ def starting_params(
     if init is None or isinstance(init, str):
         return model.init(rows, rng, starts=starts, method=init)
     if starts != 1:
-        raise ValueError(f"init: parameters are one start, but starts is {starts}; set it to 1")
+        raise ArgumentError(f"init: parameters are one start, but starts is {starts}; set it to 1")
     if set(init) != set(model.blocks):
-        raise ValueError(f"init: has the blocks {sorted(init)}, the model {sorted(model.blocks)}")
+        raise ArgumentError(
+            f"init: has the blocks {sorted(init)}, the model {sorted(model.blocks)}"
+        )
     return {
         block: {name: onp.array(init[block][name], dtype=float)[None] for name in init[block]}
         for block in model.blocks
@@ -202,7 +204,7 @@ def put(old: Any, starts: onp.ndarray, new: Any) -> Any:
 
 def _repeatable(model: ConjugateModel, rows: Any) -> Source:
     if callable(rows) or not hasattr(rows, "__len__"):
-        raise ValueError(
+        raise ArgumentError(
             "rows: cavi reads all of them in every sweep, from an array or a memory map; "
             "for a stream of blocks use svi"
         )

@@ -28,6 +28,7 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, only_method
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +55,16 @@ class GaussianTarget(ConjugateModel):
         mean = onp.array(self.mean, dtype=float)
         precision = onp.array(self.precision, dtype=float)
         if mean.ndim != 1 or mean.size == 0:
-            raise ValueError(f"mean: must have the shape (D,), not {mean.shape}")
+            raise ArgumentError(f"mean: must have the shape (D,), not {mean.shape}")
         if precision.shape != (mean.size, mean.size):
-            raise ValueError(
+            raise ArgumentError(
                 f"precision: must have the shape {(mean.size, mean.size)}, as mean has, "
                 f"not {precision.shape}"
             )
         if not (onp.isfinite(mean).all() and onp.isfinite(precision).all()):
-            raise ValueError("mean, precision: must be finite")
+            raise ArgumentError("mean, precision: must be finite")
         if not onp.allclose(precision, precision.T) or onp.linalg.eigvalsh(precision)[0] <= 0.0:
-            raise ValueError("precision: must be symmetric and positive definite")
+            raise ArgumentError("precision: must be symmetric and positive definite")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "precision", precision)
 
@@ -89,7 +90,7 @@ class GaussianTarget(ConjugateModel):
         return self.mean + offset, variance
 
     def check(self, rows: Any) -> onp.ndarray:
-        raise ValueError("rows: a Gaussian target has no data")
+        raise ArgumentError("rows: a Gaussian target has no data")
 
     def prepare(self, rows: onp.ndarray, num_rows: int) -> Self:
         return self
@@ -141,7 +142,7 @@ class GaussianTarget(ConjugateModel):
         rng: onp.random.Generator,
         covariates: Array | None = None,
     ) -> onp.ndarray:
-        raise ValueError("a Gaussian target has no data, so nothing can be predicted")
+        raise ArgumentError("a Gaussian target has no data, so nothing can be predicted")
 
     def _offset_variance(self, params: Params) -> tuple[Array, Array]:
         """Means less mu, and variances, (..., D)."""

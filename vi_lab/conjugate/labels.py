@@ -19,6 +19,7 @@ import numpy as onp
 
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError
 
 
 def order_labels(values: Array) -> onp.ndarray:
@@ -40,7 +41,7 @@ def match_labels(means: Array, reference: Array) -> onp.ndarray:
 
     means, reference = onp.asarray(means, dtype=float), onp.asarray(reference, dtype=float)
     if reference.ndim not in (1, 2) or means.shape[-reference.ndim :] != reference.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"reference: must have the shape of the last axes of means {means.shape}, (K,) or "
             f"(K, D), not {reference.shape}"
         )
@@ -70,7 +71,7 @@ def relabel(arrays: Mapping[str, Any], order: Array) -> dict[str, Any]:
     def reordered(array: Array) -> onp.ndarray:
         array = onp.asarray(array)
         if array.shape[: order.ndim] != order.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"order: has the shape {order.shape}, but an array has {array.shape}, which "
                 "does not begin with it"
             )

@@ -56,6 +56,7 @@ from vi_lab.conjugate.mixture_wishart import (
 )
 from vi_lab.conjugate.model import Params, Statistics, no_covariates
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ class GaussianMixture(Mixture):
         if self.degrees_of_freedom is not None:
             check_positive("degrees_of_freedom", self.degrees_of_freedom)
         if self.mean is not None and not onp.isfinite(onp.asarray(self.mean, dtype=float)).all():
-            raise ValueError(f"mean: must be finite, not {self.mean}")
+            raise ArgumentError(f"mean: must be finite, not {self.mean}")
         if self.scatter is not None:
             _check_scatter(onp.asarray(self.scatter, dtype=float))
 
@@ -111,7 +112,7 @@ class GaussianMixture(Mixture):
     def check(self, rows: Any) -> onp.ndarray:
         array = super().check(rows)
         if self.origin is not None and array.shape[1:] != self.origin.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"rows: have the shape {array.shape}, but the model was prepared for rows of "
                 f"the shape {self.origin.shape}"
             )
@@ -123,7 +124,7 @@ class GaussianMixture(Mixture):
         D = math.prod(shape)
         nu = D + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom
         if nu <= D - 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"degrees_of_freedom: must be more than D - 1 = {D - 1} for rows of {D} columns, "
                 f"not {nu}"
             )
@@ -149,7 +150,7 @@ class GaussianMixture(Mixture):
     @property
     def center(self) -> onp.ndarray:
         if self.origin is None:
-            raise ValueError(
+            raise ArgumentError(
                 "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
             )
         return onp.atleast_1d(self.origin)
@@ -284,7 +285,7 @@ def _check_scatter(scatter: onp.ndarray) -> None:
         or not onp.allclose(matrix, matrix.T, rtol=1e-10, atol=0.0)
         or onp.linalg.eigvalsh(matrix)[0] <= 0.0
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"scatter: must be a positive variance or a symmetric, positive definite matrix "
             f"(D, D), not {scatter}"
         )
@@ -293,5 +294,7 @@ def _check_scatter(scatter: onp.ndarray) -> None:
 def _fit_shape(name: str, value: Array, shape: tuple[int, ...]) -> onp.ndarray:
     array = onp.asarray(value, dtype=float)
     if array.shape != shape:
-        raise ValueError(f"{name}: must have the shape {shape} for these rows, not {array.shape}")
+        raise ArgumentError(
+            f"{name}: must have the shape {shape} for these rows, not {array.shape}"
+        )
     return array

@@ -37,6 +37,7 @@ from vi_lab.checks import check_whole
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows
 from vi_lab.conjugate.seeding import METHODS, seed_labels
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 BLOCK_ELEMENTS = 2**16  # exponents in a block: 512 kB, so that a few such arrays stay in cache
 LEAST_ROWS = 16  # in a block, however many starts there are
@@ -83,7 +84,7 @@ class Mixture(ConjugateModel):
     def check_number(self, num_rows: int) -> None:
         """More components than rows cannot be told apart: refuse."""
         if num_rows < self.components:
-            raise ValueError(
+            raise ArgumentError(
                 f"components: {self.components} are more than the {num_rows} rows; ask for fewer"
             )
 
@@ -131,7 +132,7 @@ class Mixture(ConjugateModel):
         """
         method = METHODS[0] if method is None else method
         if method not in METHODS:
-            raise ValueError(f"init: {method!r} is none of {list(METHODS)}")
+            raise ArgumentError(f"init: {method!r} is none of {list(METHODS)}")
         if len(rows) > SEEDING_ROWS:
             rows = rows[rng.choice(len(rows), SEEDING_ROWS, replace=False)]
         labels = seed_labels(rows.reshape(len(rows), -1), self.components, starts, rng, method)
@@ -154,7 +155,7 @@ class Mixture(ConjugateModel):
         """
         rows, r = self.check(rows), onp.asarray(responsibilities, dtype=float)
         if r.shape[-2:] != (len(rows), self.components):
-            raise ValueError(
+            raise ArgumentError(
                 f"responsibilities: must have the shape (..., {len(rows)}, {self.components}), "
                 f"not {r.shape}"
             )

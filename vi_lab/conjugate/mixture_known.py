@@ -32,6 +32,7 @@ from vi_lab.conjugate.factors import LOG_TWO_PI
 from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
 from vi_lab.conjugate.model import Params, Statistics, finite_rows, no_covariates
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ class KnownVarianceMixture(Mixture):
         check_positive("sd", self.sd)
         check_positive("prior_sd", self.prior_sd)
         if not math.isfinite(self.prior_mean):
-            raise ValueError(f"prior_mean: must be finite, not {self.prior_mean}")
+            raise ArgumentError(f"prior_mean: must be finite, not {self.prior_mean}")
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class KnownVarianceMixture(Mixture):
     @property
     def center(self) -> onp.ndarray:
         if self.origin is None:
-            raise ValueError(
+            raise ArgumentError(
                 "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
             )
         return onp.array([self.origin])

@@ -50,6 +50,7 @@ import numpy as onp
 
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError
 
 Params = dict[str, dict[str, Array]]
 """Block -> name -> natural parameters: of a Gamma factor ``{"shape", "rate"}``, of a Normal
@@ -185,15 +186,15 @@ def finite_rows(rows: Any, dims: int) -> onp.ndarray:
     try:
         array = onp.asarray(rows, dtype=float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"rows: must be numbers, not {rows!r:.60}") from error
+        raise ArgumentError(f"rows: must be numbers, not {rows!r:.60}") from error
     if array.ndim != dims:
         wanted = "(N,)" if dims == 1 else "(N, D)"
-        raise ValueError(f"rows: must have the shape {wanted}, not {array.shape}")
+        raise ArgumentError(f"rows: must have the shape {wanted}, not {array.shape}")
     if array.size == 0:
-        raise ValueError(f"rows: are empty (shape {array.shape}); give at least one row")
+        raise ArgumentError(f"rows: are empty (shape {array.shape}); give at least one row")
     if not onp.isfinite(array).all():
         bad = int(onp.argmax(~onp.isfinite(array).reshape(len(array), -1).all(axis=1)))
-        raise ValueError(
+        raise ArgumentError(
             f"rows: row {bad} is not finite ({array[bad]}); drop it, or model what is missing"
         )
     return array
@@ -207,7 +208,7 @@ def only_method(method: str | None, name: str) -> None:
     ValueError
     """
     if method not in {None, name}:
-        raise ValueError(f"init: {method!r} is unknown here; this model has only {name!r}")
+        raise ArgumentError(f"init: {method!r} is unknown here; this model has only {name!r}")
 
 
 def no_covariates(covariates: Array | None) -> None:
@@ -218,7 +219,7 @@ def no_covariates(covariates: Array | None) -> None:
     ValueError
     """
     if covariates is not None:
-        raise ValueError("covariates: this model has none; leave them out")
+        raise ArgumentError("covariates: this model has none; leave them out")
 
 
 def add_statistics(first: Statistics, second: Statistics) -> Statistics:

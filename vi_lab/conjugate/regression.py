@@ -51,6 +51,7 @@ from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows, only_method
 from vi_lab.distributions import Gamma
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 FRAME_ROWS = 2**16  # enough to choose a frame by
 
@@ -104,11 +105,11 @@ class LinearRegression(ConjugateModel):
         check_positive("shape", self.shape)
         check_positive("rate", self.rate)
         if not onp.isfinite(self.mean).all():
-            raise ValueError(f"mean: must be finite, not {self.mean!r}")
+            raise ArgumentError(f"mean: must be finite, not {self.mean!r}")
         if not isinstance(self.precision, Gamma):
             precision = onp.asarray(self.precision, dtype=float)
             if not (onp.isfinite(precision) & (precision > 0.0)).all():
-                raise ValueError(f"precision: must be positive, not {self.precision!r}")
+                raise ArgumentError(f"precision: must be positive, not {self.precision!r}")
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -117,7 +118,7 @@ class LinearRegression(ConjugateModel):
     def check(self, rows: Array) -> onp.ndarray:
         rows = finite_rows(rows, dims=2)
         if rows.shape[1] < 2:
-            raise ValueError("rows: need a covariate at least, and the response as last column")
+            raise ArgumentError("rows: need a covariate at least, and the response as last column")
         return rows
 
     def prepare(self, rows: onp.ndarray, num_rows: int) -> Self:
@@ -125,13 +126,13 @@ class LinearRegression(ConjugateModel):
         for name in ("mean", "precision"):
             value = getattr(self, name)
             if not isinstance(value, Gamma) and onp.shape(value) not in {(), (dim,)}:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}: has the shape {onp.shape(value)}, but there are {dim} covariates"
                 )
         if self.frame is None:
             return replace(self, frame=_frame_of(rows))
         if self.frame.origin.shape != (dim,):
-            raise ValueError(f"frame: is not for {dim} coefficients; leave it out")
+            raise ArgumentError(f"frame: is not for {dim} coefficients; leave it out")
         return self
 
     def init(
@@ -239,12 +240,12 @@ class LinearRegression(ConjugateModel):
         draws = self.sample(params, num_draws, rng)
         dim = draws["w"].shape[1]
         if covariates is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"covariates: say with an array (M, {dim}) where the response is to be predicted"
             )
         where = onp.asarray(covariates, dtype=float)
         if where.ndim != 2 or where.shape[1] != dim:
-            raise ValueError(f"covariates: must have the shape (M, {dim}), not {where.shape}")
+            raise ArgumentError(f"covariates: must have the shape (M, {dim}), not {where.shape}")
         noise = rng.standard_normal((num_draws, len(where))) / onp.sqrt(draws["tau"])[:, None]
         return onp.asarray(draws["w"] @ where.T + noise)
 
@@ -289,7 +290,7 @@ class LinearRegression(ConjugateModel):
     def _solve(self, rows: Array) -> tuple[CoefficientsGamma, float]:
         """The exact posterior, and log |A_N|."""
         if isinstance(self.precision, Gamma):
-            raise ValueError(  # noqa: TRY004 - of the two kinds of precision, only one will do
+            raise ArgumentError(
                 "precision: posterior and evidence are known only for fixed precisions"
             )
         rows = self.check(rows)

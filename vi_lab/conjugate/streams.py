@@ -25,6 +25,7 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.conjugate.model import ConjugateModel
+from vi_lab.errors import ArgumentError
 
 BUFFER_BYTES = 2**25  # 32 MB of rows are shuffled at a time
 CHUNKS_PER_BUFFER = 64
@@ -58,14 +59,14 @@ def source_of(model: ConjugateModel, rows: Any, num_rows: int | None = None) -> 
     """
     if callable(rows) or isinstance(rows, Iterator):
         if num_rows is None:
-            raise ValueError(
+            raise ArgumentError(
                 "num_rows: must be given with a stream of blocks, because statistics of a "
                 "minibatch are scaled to all rows"
             )
         check_whole("num_rows", num_rows, least=1)
         return _stream_source(model, rows, num_rows)
     if num_rows is not None:
-        raise ValueError("num_rows: is for streams of blocks; an array's rows can be counted")
+        raise ArgumentError("num_rows: is for streams of blocks; an array's rows can be counted")
     if isinstance(rows, onp.memmap) and len(rows) > LOOK_ROWS:
         return MapSource(model, rows)
     return ArraySource(model.check(rows))
@@ -75,7 +76,7 @@ def _stream_source(model: ConjugateModel, stream: Any, num_rows: int) -> Source:
     blocks = iter(stream()) if callable(stream) else stream
     block = next(blocks, None)
     if block is None:
-        raise ValueError("rows: the stream has no blocks")
+        raise ArgumentError("rows: the stream has no blocks")
     first = model.check(block)
     if callable(stream):
         return StreamSource(model, first, stream, num_rows)
@@ -163,7 +164,7 @@ class StreamSource:
             read += len(rows)
             yield rows
         if read not in {0, self.num_rows}:  # 0: an iterator that was used up before
-            raise ValueError(
+            raise ArgumentError(
                 f"num_rows: {self.num_rows} were announced, but the blocks held {read}; "
                 "statistics were scaled wrongly, so give the true number"
             )

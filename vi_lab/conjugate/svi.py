@@ -27,7 +27,7 @@ from vi_lab.conjugate.result import ConjugateFit
 from vi_lab.conjugate.streams import ArraySource, Source, source_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.progress import progress_bar
 
 DEFAULT_EPOCHS = 10
@@ -101,14 +101,16 @@ def svi(
     check_not_negative("rtol", rtol)
     check_not_negative("atol", atol)
     if delay < 1.0:
-        raise ValueError(f"delay: must be 1 or more, not {delay!r}: steps would be larger than 1")
+        raise ArgumentError(
+            f"delay: must be 1 or more, not {delay!r}: steps would be larger than 1"
+        )
     if not model.has_rows:
-        raise ValueError(f"model: {type(model).__name__} has no data to subsample; use cavi")
+        raise ArgumentError(f"model: {type(model).__name__} has no data to subsample; use cavi")
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
     source = source_of(model, rows, num_rows)
     if batch > source.num_rows:
-        raise ValueError(f"batch: {batch} is more than there are rows ({source.num_rows})")
+        raise ArgumentError(f"batch: {batch} is more than there are rows ({source.num_rows})")
     steps = _number_of_steps(steps, epochs, source.num_rows // batch)
     evaluate_every = max(1, steps // EVALUATIONS) if evaluate_every is None else evaluate_every
     check_whole("evaluate_every", evaluate_every, least=1)
@@ -191,7 +193,7 @@ def _epochs(source: Source, batch: int, rng: onp.random.Generator) -> Iterator[o
 
 def _number_of_steps(steps: int | None, epochs: int | None, steps_per_epoch: int) -> int:
     if steps is not None and epochs is not None:
-        raise ValueError("steps, epochs: give one of the two, not both")
+        raise ArgumentError("steps, epochs: give one of the two, not both")
     if steps is not None:
         check_whole("steps", steps, least=1)
         return steps

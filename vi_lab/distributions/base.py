@@ -32,6 +32,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from vi_lab.transforms import supports
 from vi_lab.transforms.supports import Support
 
@@ -98,10 +99,10 @@ def check(distribution: Any, name: str, rule: Rule) -> None:
     value = as_array(value)
     if not is_constant(value):
         if value is None or isinstance(value, str):
-            raise ValueError(f"{_names(distribution, name)} must be a number, not {value!r}")
+            raise ArgumentError(f"{_names(distribution, name)} must be a number, not {value!r}")
     elif not (good := onp.asarray(rule.holds(value))).all():
         first = onp.asarray(value)[~good].flat[0]
-        raise ValueError(
+        raise ArgumentError(
             f"{_names(distribution, name)} must be {rule.text}, but {good.size - good.sum()} of "
             f"{good.size} values break this, the first of them {first}; "
             "correct the value passed as this argument"
@@ -120,7 +121,7 @@ def check_one_of(distribution: Any, rules: Mapping[str, Rule]) -> str:
     given = [name for name in rules if getattr(distribution, name) is not None]
     if len(given) != 1:
         names = " or ".join(f"{name}=" for name in rules)
-        raise ValueError(
+        raise ArgumentError(
             f"{type(distribution).__name__}: give exactly one of {names}, "
             f"not {' and '.join(given) or 'none'}"
         )
@@ -187,7 +188,7 @@ class Distribution(ABC):
             return onp.broadcast_shapes(*shapes.values())
         except ValueError:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-            raise ValueError(
+            raise ArgumentError(
                 f"{type(self).__name__}: the shapes of {listed} do not broadcast; "
                 "make them equal, or of length 1 where they differ"
             ) from None
@@ -222,7 +223,7 @@ class Continuous(Distribution):
         """Refuse a traced shape parameter where no derivative with respect to it exists."""
         for name in names:
             if not is_constant(getattr(self, name)):
-                raise NotImplementedError(
+                raise UnsupportedError(
                     f"{name}: the distribution function of {type(self).__name__} has no "
                     f"derivative with respect to {name}, so a truncated one needs a constant "
                     "there: write a number (or a plain array) in place of a latent or of data"
@@ -252,7 +253,9 @@ def interior(support: Support, shape: tuple[int, ...]) -> Array:
         case supports.CovarianceCholesky() | supports.CorrelationCholesky():
             point = onp.eye(shape[-1])
         case _:
-            raise TypeError(f"support: {support!r} is none of those in vi_lab.transforms.supports")
+            raise ArgumentTypeError(
+                f"support: {support!r} is none of those in vi_lab.transforms.supports"
+            )
     return point
 
 

@@ -21,6 +21,7 @@ from vi_lab.distributions.base import (
     safe_log,
 )
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import Interval, Support
 
 UNIT_INTERVAL = Interval(0.0, 1.0)
@@ -119,7 +120,7 @@ class Uniform(Continuous):
 def check_order(distribution: Any, lower: Array, upper: Array) -> None:
     """Refuse constant bounds that leave nothing between them."""
     if is_constant(lower) and is_constant(upper) and not every(lower < upper):
-        raise ValueError(
+        raise ArgumentError(
             f"lower, upper: {type(distribution).__name__} needs lower < upper in every entry, "
             f"not lower={lower} and upper={upper}; exchange or move the bounds"
         )

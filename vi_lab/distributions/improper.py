@@ -9,6 +9,7 @@ import numpy as onp
 
 from vi_lab.distributions.base import Distribution, Shape
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import Real, Support
 
 REAL_LINE = Real()
@@ -52,7 +53,7 @@ class Flat(Distribution):
         ValueError
             always.
         """
-        raise ValueError(
+        raise ArgumentError(
             f"{self!r} is improper and cannot be drawn from; give a proper prior such as "
             "Normal(0, 10) to simulate the model"
         )

@@ -24,6 +24,8 @@ from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any, Protocol
 
+from vi_lab.errors import ArgumentError, EngineError, MissingPackageError
+
 NAMES = ("autograd", "jax")
 
 Array = Any  # an array of NumPy, of autograd or of JAX, or one of their tracers
@@ -146,7 +148,7 @@ def current() -> Engine:
     """The engine that runs now; for operators used inside a running function."""
     engine = _running.get()
     if engine is None:
-        raise RuntimeError("no engine is running: call this from a function that an engine runs")
+        raise EngineError("no engine is running: call this from a function that an engine runs")
     return engine
 
 
@@ -197,9 +199,9 @@ def get(name: str | None = None) -> Engine:
 def load(name: str) -> Engine:
     """Import and return one engine, with a message to act on if that fails."""
     if name not in NAMES:
-        raise ValueError(f"engine: {name!r} is none of {NAMES}; choose one of these")
+        raise ArgumentError(f"engine: {name!r} is none of {NAMES}; choose one of these")
     if name == "jax" and not _jax_is_installed():
-        raise ImportError(
+        raise MissingPackageError(
             "engine 'jax' needs JAX, which is not installed here; "
             "install it with: pip install 'vi-lab[jax]'"
         )

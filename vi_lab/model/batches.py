@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab.checks import check_whole
+from vi_lab.errors import ArgumentError
 from vi_lab.model.data import is_mapped, release, widen
 
 BUFFER_BYTES = 2**25  # 32 MB of rows
@@ -110,7 +111,7 @@ class Batches:
         check_whole("length", length, least=0)
         out = self.empty(length) if out is None else dict(out)
         if any(len(a) < length or not a.flags.c_contiguous for a in out.values()):
-            raise ValueError(f"out: cannot hold {length} batches; make it with empty({length})")
+            raise ArgumentError(f"out: cannot hold {length} batches; make it with empty({length})")
         flat = {name: _flat(out[name][:length]) for name in self._arrays}
         done, wanted = 0, length * self.size
         while done < wanted:

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+
 STRUCTURE = (bool, int, str, type(None))
 NUMBERS_AT_ONCE = 2**20  # of one array, where all of it is looked at
 
@@ -50,18 +52,18 @@ def _as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
         # A copy: a later change of the caller's array is no change here.
         array = value.view() if as_stored and is_mapped(value) else onp.array(value)
     except ValueError as error:
-        raise TypeError(f"data {name!r}: cannot be made an array ({error})") from None
+        raise ArgumentTypeError(f"data {name!r}: cannot be made an array ({error})") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(
+        raise ArgumentTypeError(
             f"data {name!r}: holds {array.dtype} values; give numbers "
             "(for categories, integer codes)"
         )
     if array.size == 0:
-        raise ValueError(f"data {name!r}: is empty; give at least one value")
+        raise ArgumentError(f"data {name!r}: is empty; give at least one value")
     if array.dtype.kind == "f":
         bad = sum(int(onp.isnan(part).sum()) for part in _parts(array))
         if bad:
-            raise ValueError(
+            raise ArgumentError(
                 f"data {name!r}: {bad} of {array.size} values are NaN; remove those rows, or "
                 "make the missing values latents"
             )
@@ -135,7 +137,7 @@ class Guarded(onp.ndarray):
         return guard(super().__getitem__(index), self.what)
 
     def _refuse(self, *_: Any) -> Any:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"the program branches on the value of {self.what}, but it is compiled once for "
             "all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
             "data to make the choice part of the model's structure"

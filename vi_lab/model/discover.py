@@ -10,6 +10,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import guard
 from vi_lab.model.handlers import Latent
 from vi_lab.transforms import to_support
@@ -46,7 +47,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     first = Look(point=0.0)
     look(program, first, data)
     if not first.latents:
-        raise ValueError(
+        raise ArgumentError(
             f"program {program_name(program)!r} has no latents; "
             "add at least one m.sample(name, prior)"
         )
@@ -58,7 +59,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     }
     look(program, second, guarded)
     if first.latents != second.latents:
-        raise ValueError(
+        raise ArgumentError(
             f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
             f"{_names(second)} at another; its latents and their shapes must not depend on values"
         )
@@ -85,7 +86,7 @@ class Look:
         self._new(name)
         support = distribution.support
         if support.is_discrete:
-            raise ValueError(
+            raise ArgumentError(
                 f"latent {name!r} is discrete ({type(distribution).__name__}), and gradients need "
                 "a continuous one; marginalise it: sum it out of the log density with "
                 "vi_lab.scipy.logsumexp and m.factor, as vi_lab.zoo's mixture and hidden Markov "
@@ -104,7 +105,9 @@ class Look:
     def observe(self, name: str, distribution: Any, value: Array) -> None:
         self._new(name)
         if distribution is None or not hasattr(distribution, "log_prob"):
-            raise TypeError(f"observe({name!r}): the second argument must be a distribution")
+            raise ArgumentTypeError(
+                f"observe({name!r}): the second argument must be a distribution"
+            )
         if not self._guarded:
             _check_observation(name, distribution, value)
         self.observed[name] = value
@@ -119,9 +122,11 @@ class Look:
 
     def _new(self, name: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a latent or observation must be a str, not {name!r}")
+            raise ArgumentTypeError(
+                f"the name of a latent or observation must be a str, not {name!r}"
+            )
         if name in self._names:
-            raise ValueError(f"the name {name!r} is used twice; give each quantity its own")
+            raise ArgumentError(f"the name {name!r} is used twice; give each quantity its own")
         self._names.add(name)
 
 
@@ -136,11 +141,11 @@ def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) ->
 def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:
     """Refuse data whose names are not the program's arguments."""
     if not callable(program):
-        raise TypeError(f"program: {program!r} is not a function program(m, **data)")
+        raise ArgumentTypeError(f"program: {program!r} is not a function program(m, **data)")
     try:
         inspect.signature(program).bind(None, **data)
     except TypeError as error:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"program {program_name(program)}{inspect.signature(program)} does not fit the data "
             f"{sorted(data)}: {error}; pass each argument after m as Model(program, name=value)"
         ) from None
@@ -172,7 +177,7 @@ def _full_shape(name: str, distribution: Any, shape: tuple[int, ...] | None) -> 
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
+        raise ArgumentError(
             f"latent {name!r}: shape={shape} does not hold a distribution of shape {own}; "
             "shape is that of the whole value"
         )
@@ -187,13 +192,13 @@ def _check_observation(name: str, distribution: Any, value: Array) -> None:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
+        raise ArgumentError(
             f"observation {name!r}: data of shape {shape} do not fit a distribution of shape "
             f"{own}; they must agree, or broadcast to the shape of the data"
         )
     inside = onp.asarray(distribution.support.contains(value))
     if not inside.all():
-        raise ValueError(
+        raise ArgumentError(
             f"observation {name!r}: {int((~inside).sum())} of {inside.size} values lie outside "
             f"{distribution.support}, the support of {type(distribution).__name__}"
         )

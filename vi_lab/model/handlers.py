@@ -32,6 +32,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms import Identity, to_support
 
 
@@ -166,7 +167,7 @@ class Unconstrain:
         try:
             z = to_support(distribution.support).inverse(value)
         except ValueError:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: the value {value} lies outside the support {distribution.support}, or "
                 "on its boundary; give one strictly inside"
             ) from None
@@ -211,7 +212,7 @@ class Simulate:
 
     def factor(self, name: str, value: Array) -> None:
         if self._given is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"factor {name!r}: a program with a factor has no prior to simulate from; "
                 "use m.sample and m.observe, or simulate given draws of its latents"
             )
@@ -222,7 +223,7 @@ class Simulate:
             return distribution.sample(self._rng)
         extra = len(shape) - len(own)
         if shape[extra:] != own:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: cannot draw shape {shape} from a distribution of shape {own}; "
                 "give its parameters the trailing shape of the value"
             )

@@ -31,6 +31,7 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import row_blocks, widen
 from vi_lab.model.discover import Discovery, Look, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
@@ -79,9 +80,13 @@ class Minibatch:
         if not isinstance(self.rows, tuple | list) or not all(
             isinstance(name, str) for name in self.rows
         ):
-            raise TypeError(f"rows: give the names of the arrays, ('x', 'y'), not {self.rows!r}")
+            raise ArgumentTypeError(
+                f"rows: give the names of the arrays, ('x', 'y'), not {self.rows!r}"
+            )
         if not self.rows or len(set(self.rows)) != len(self.rows):
-            raise ValueError(f"rows: name each array of rows once, at least one, not {self.rows!r}")
+            raise ArgumentError(
+                f"rows: name each array of rows once, at least one, not {self.rows!r}"
+            )
         check_whole("size", self.size, least=1)
         object.__setattr__(self, "rows", tuple(self.rows))
 
@@ -95,20 +100,20 @@ class Minibatch:
         """
         missing = [name for name in self.rows if name not in arrays]
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: rows names {missing}, which are no arrays among the data; "
                 f"there are {sorted(arrays)}"
             )
         lengths = {name: arrays[name].shape[:1] for name in self.rows}
         if len(set(lengths.values())) > 1 or () in lengths.values():
             listed = ", ".join(f"{name} {arrays[name].shape}" for name in self.rows)
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: rows must all have the same number of rows, but have: {listed}; "
                 "leave out of rows what is not one entry for each observation"
             )
         count = len(arrays[self.rows[0]])
         if self.size > count:
-            raise ValueError(f"minibatch: size={self.size} exceeds the {count} rows there are")
+            raise ArgumentError(f"minibatch: size={self.size} exceeds the {count} rows there are")
         return count
 
     def split(
@@ -195,7 +200,7 @@ def discover_rows(
     discovery = discover(program, rows.all)
     terms, deterministics = _sort_terms(program, discovery.latents, rows)
     if not terms:
-        raise ValueError(
+        raise ArgumentError(
             f"minibatch: no observation depends on the rows {list(minibatch.rows)}, so a batch "
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
@@ -227,7 +232,7 @@ def _try_parts(
     """Run the program on some rows and on part of them: it must run, with the same latents."""
     count = len(arrays[minibatch.rows[0]])
     if count < 2:
-        raise ValueError("minibatch: there is only one row; leave minibatch out")
+        raise ArgumentError("minibatch: there is only one row; leave minibatch out")
     looks, problem = (Look(point=0.0), Look(point=0.0)), None
     for one, data in zip(looks, (rows.all, rows.parts[0]), strict=True):
         try:
@@ -243,7 +248,7 @@ def _try_parts(
         if shapes_of_part.get(name, shape) != shape or (problem is not None and count in shape)
     ]
     if local:
-        raise ValueError(
+        raise ArgumentError(
             f"minibatch: the latents {local} have an entry for each row, and a batch would move "
             "only its own. Sum or integrate them out of each row's likelihood, write them as a "
             "function of the row's data with coefficients that all rows share (amortise), or "
@@ -252,7 +257,7 @@ def _try_parts(
     if problem is not None:
         whole = next(row_blocks(minibatch.split(arrays)[0], ROWS_AT_ONCE))
         discover(program, {**others, **whole})  # may know a better reason
-        raise ValueError(_cannot_run(problem, minibatch, arrays)) from problem
+        raise ArgumentError(_cannot_run(problem, minibatch, arrays)) from problem
 
 
 def _cannot_run(problem: Exception, minibatch: Minibatch, arrays: Mapping[str, Array]) -> str:
@@ -284,12 +289,12 @@ def _sort_terms(
         depends |= any(not onp.array_equal(of_all[name], of_part[name]) for name in of_all)
     for name, kind in kinds.items():
         if name in by_name and kind != {"once"}:
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: the prior of {name!r} depends on the rows, so a batch would change "
                 "it; compute what it needs from all rows beforehand and pass it as data"
             )
         if kind not in ({"once"}, {"rows"}):
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: {name!r} is no sum over the rows: what it is on parts of them does "
                 "not add up to what it is on all. Rows depend on one another, as in a time series, "
                 "or on a statistic of all rows that the program computes (compute it beforehand, "
@@ -311,7 +316,7 @@ def _points(
             found.append(z)
         if len(found) == POINTS:
             return found
-    raise ValueError(
+    raise ArgumentError(
         f"minibatch: the log density is finite at fewer than {POINTS} of {TRIES} points near "
         "z = 0, so it cannot be seen whether it is a sum over rows; look at priors and data"
     )

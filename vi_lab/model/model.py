@@ -11,6 +11,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.batches import Batches
 from vi_lab.model.data import row_blocks, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
@@ -132,7 +133,9 @@ class Model:
         **data: Any,
     ) -> None:
         if not isinstance(minibatch, Minibatch | None):
-            raise TypeError(f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}")
+            raise ArgumentTypeError(
+                f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}"
+            )
         arrays, constants = split(data, rows=minibatch.rows if minibatch else ())
         scaling, some_data = None, arrays
         if minibatch is None:
@@ -172,7 +175,9 @@ class Model:
             if the model was made without ``minibatch``.
         """
         if self.minibatch is None:
-            raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
+            raise ArgumentError(
+                "minibatch: the model has none; Model(program, minibatch=..., **data)"
+            )
         return Batches.of(self.minibatch.split(self.arrays)[0], self.minibatch.size, rng)
 
     @property
@@ -261,7 +266,7 @@ class Model:
         """
         missing = set(self.latents) ^ set(values)
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"values: need exactly the latents {list(self.latents)}; "
                 f"missing or unknown: {sorted(missing)}"
             )

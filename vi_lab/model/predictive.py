@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
 from vi_lab.progress import progress_bar
@@ -27,7 +28,7 @@ def prior_predictive(
         factor.
     """
     if num_draws < 1:
-        raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+        raise ArgumentError(f"num_draws: must be at least 1, not {num_draws}")
     rng = onp.random.default_rng(seed)
     draws = []
     for _ in progress_bar(range(num_draws), "prior predictive", progress):
@@ -52,17 +53,19 @@ def posterior_predictive(
         observes nothing.
     """
     if not model.observed:
-        raise ValueError("model: observes no data, so there is nothing to replicate")
+        raise ArgumentError("model: observes no data, so there is nothing to replicate")
     missing = [name for name in model.latents if name not in draws]
     if missing:
-        raise ValueError(f"draws: lacks the latents {missing}; give all of {list(model.latents)}")
+        raise ArgumentError(
+            f"draws: lacks the latents {missing}; give all of {list(model.latents)}"
+        )
     flat = {}
     first, shape = next(iter(model.shapes.items()))
     leading = onp.shape(draws[first])[: onp.ndim(draws[first]) - len(shape)]
     for name, shape in model.shapes.items():
         array = onp.asarray(draws[name])
         if not leading or array.shape != (*leading, *shape):
-            raise ValueError(
+            raise ArgumentError(
                 f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
             )
         flat[name] = array.reshape(-1, *shape)

@@ -10,6 +10,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Target:
 
     def __post_init__(self) -> None:
         if not callable(self.density):
-            raise TypeError(f"density: {self.density!r} is not a function of z")
+            raise ArgumentTypeError(f"density: {self.density!r} is not a function of z")
         if not isinstance(self.dim, int) or self.dim < 1:
-            raise ValueError(f"dim: must be a positive integer, not {self.dim!r}")
+            raise ArgumentError(f"dim: must be a positive integer, not {self.dim!r}")
 
     @property
     def structure(self) -> Target:

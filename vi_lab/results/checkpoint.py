@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError
 from vi_lab.results.storage import load_arrays, save_arrays
 
 SECONDS_BETWEEN_WRITES = 1.0
@@ -52,7 +53,7 @@ class Checkpoint:
         snapshot = _nested(load_arrays(self._path))
         theirs = str(snapshot.pop("settings"))
         if theirs != self._settings:
-            raise ValueError(
+            raise ArgumentError(
                 f"checkpoint: {self._path} was written by another fit ({theirs}; this one is "
                 f"{self._settings}); give another path, or delete the file to start anew"
             )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 def rhat(draws: Array) -> onp.ndarray:
@@ -60,7 +61,7 @@ def hdi(draws: Array, prob: float = 0.95) -> onp.ndarray:
         if ``prob`` is not between 0 and 1.
     """
     if not 0.0 < prob < 1.0:
-        raise ValueError(f"prob: must be between 0 and 1, not {prob!r}")
+        raise ArgumentError(f"prob: must be between 0 and 1, not {prob!r}")
     ordered = onp.sort(onp.asarray(draws, dtype=float), axis=0)
     inside = int(prob * len(ordered))
     widths = ordered[inside:] - ordered[: len(ordered) - inside]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import MissingPackageError
 
 
 def to_arviz(
@@ -28,7 +29,7 @@ def to_arviz(
     try:
         from arviz_base import from_dict  # optional: it brings xarray and pandas
     except ImportError:
-        raise ImportError(
+        raise MissingPackageError(
             "to_arviz needs arviz-base, which is not installed here; "
             "install it with: pip install arviz-base"
         ) from None

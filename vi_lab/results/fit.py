@@ -11,6 +11,7 @@ import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.families import (
     LocationScaleGaussian,
     Params,
@@ -82,7 +83,7 @@ class Fit:
     def sample_unconstrained(self, num_draws: int, *, seed: int) -> onp.ndarray:
         """Draws z ~ q, of shape (num_draws, D)."""
         if num_draws < 1:
-            raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+            raise ArgumentError(f"num_draws: must be at least 1, not {num_draws}")
         eps = onp.random.default_rng(seed).standard_normal((num_draws, self._base_dim))
         return onp.asarray(self.family.transform(self.params, eps))
 
@@ -127,7 +128,7 @@ class Fit:
         if num_draws is None:
             num_draws = MINIBATCH_DRAWS if minibatch else MOMENT_DRAWS
         if num_draws < 2:
-            raise ValueError(f"num_draws: must be at least 2 for an error, not {num_draws}")
+            raise ArgumentError(f"num_draws: must be at least 2 for an error, not {num_draws}")
         z = self.sample_unconstrained(num_draws, seed=seed)
         if minibatch:  # whose rows may not fit in memory, and are read in blocks
             log_q = onp.asarray(self.family.log_density(self.params, z))
@@ -183,7 +184,7 @@ class Fit:
             for prefix in ("params.", "family.", "convergence.")
         )
         if latents != list(model.latents) or params["loc"].shape != (model.dim,):
-            raise ValueError(
+            raise ArgumentError(
                 f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
                 f"saved from {latents} on R^{params['loc'].size}; give the model it was fitted to"
             )

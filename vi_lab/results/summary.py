@@ -11,6 +11,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, UnknownNameError
 from vi_lab.results import diagnostics
 
 
@@ -37,7 +38,7 @@ class Summary:
             return self.columns[key]
         name, column = key
         if name not in self.names:
-            raise KeyError(f"{name!r} is no row; rows are {', '.join(self.names)}")
+            raise UnknownNameError(f"{name!r} is no row; rows are {', '.join(self.names)}")
         return float(self.columns[column][self.names.index(name)])
 
     def select(self, *names: str) -> Summary:
@@ -151,7 +152,7 @@ def matching(rows: Sequence[str], names: str | Sequence[str]) -> list[str]:
     for name in [names] if isinstance(names, str) else names:
         found = [row for row in rows if row == name or row.startswith(f"{name}[")]
         if not found:
-            raise ValueError(f"names: {unknown(name, rows)}")
+            raise ArgumentError(f"names: {unknown(name, rows)}")
         chosen += found
     return chosen
 

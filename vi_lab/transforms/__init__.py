@@ -42,6 +42,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import Transform
 from vi_lab.transforms.chain import Chain
@@ -88,11 +89,11 @@ def to_support(support: supports.Support) -> Transform:
     if make is not None:
         return make(support)
     if getattr(support, "is_discrete", False):
-        raise ValueError(
+        raise ArgumentError(
             f"support: {support} is discrete, and no transform from the real line reaches it; "
             "marginalise the discrete latent: sum it out of the log density"
         )
-    raise TypeError(
+    raise ArgumentTypeError(
         f"support: no transform onto {support!r} is known; use one of vi_lab.transforms.supports"
     )
 

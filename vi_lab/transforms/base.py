@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as onp
 
 from vi_lab.engine import Array, namespace
+from vi_lab.errors import ArgumentError
 
 Shape = tuple[int, ...]
 
@@ -59,7 +60,7 @@ def require(inside: Array, transform: Transform) -> None:
     if namespace().numpy is not onp or onp.all(inside):
         return
     outside = onp.size(inside) - int(onp.sum(inside))
-    raise ValueError(
+    raise ArgumentError(
         f"x: {outside} of {onp.size(inside)} values lie outside what {transform} reaches, "
         "or on its boundary; give finite values strictly inside the support"
     )
@@ -79,5 +80,5 @@ def split(shape: Sequence[int], event_ndim: int) -> tuple[Shape, Shape]:
     """Batch shape and event shape."""
     shape = tuple(shape)
     if len(shape) < event_ndim:
-        raise ValueError(f"shape: {shape} has fewer than the {event_ndim} axes of one event")
+        raise ArgumentError(f"shape: {shape} has fewer than the {event_ndim} axes of one event")
     return shape[: len(shape) - event_ndim], shape[len(shape) - event_ndim :]

@@ -8,6 +8,7 @@ from typing import Any
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.base import Shape, Transform
 
 
@@ -30,10 +31,10 @@ class Chain:
 
     def __post_init__(self) -> None:
         if not self.parts:
-            raise ValueError("parts: a chain needs at least one transform")
+            raise ArgumentError("parts: a chain needs at least one transform")
         for part in self.parts[:-1]:
             if part.constrained_shape((3, 3)) != (3, 3):
-                raise ValueError(f"parts: {part} changes the shape, so it can only come last")
+                raise ArgumentError(f"parts: {part} changes the shape, so it can only come last")
 
     @property
     def event_ndim(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any
 from vi_lab import datasets
 from vi_lab.distributions import HalfNormal, MultivariateNormal, Normal
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.zoo.entry import Exact, ZooEntry
 
 
@@ -70,7 +71,7 @@ def correlated_gaussian(rho: float = 0.8) -> ZooEntry:
         unless -1 < ``rho`` < 1.
     """
     if not -1.0 < rho < 1.0:
-        raise ValueError(f"rho: a correlation lies between -1 and 1, not {rho!r}")
+        raise ArgumentError(f"rho: a correlation lies between -1 and 1, not {rho!r}")
     scalars = ("density[0]", "density[1]")
     return ZooEntry(
         name="correlated_gaussian",
