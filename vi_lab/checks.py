@@ -1,14 +1,26 @@
-"""Checks of settings: an error names the argument, what is wrong and what would do."""
+"""Checks of arguments: an error names the argument, what is wrong and what would do.
+
+Each check takes the argument's name and value, returns nothing, and raises `ArgumentError`
+(a `ValueError`) for a value that cannot be used, or `ArgumentTypeError` (a `TypeError`) for
+an object of the wrong kind. NumPy's integers and floats count as numbers, booleans do not.
+"""
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
+from collections.abc import Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+
+SEEDS = 2**63  # how many there are: a seed is stored as a 64-bit integer
 
 
+# ------------------------------------------------------------------------- numbers
 def check_positive(name: str, value: Any) -> None:
     """0 < value < infinity."""
     if not (_is_real(value) and 0.0 < value < math.inf):
@@ -21,10 +33,22 @@ def check_not_negative(name: str, value: Any) -> None:
         raise ArgumentError(f"{name}: must be a number that is 0 or more, not {value!r}")
 
 
+def check_finite(name: str, value: Any) -> None:
+    """A number, neither infinite nor NaN."""
+    if not (_is_real(value) and -math.inf < value < math.inf):
+        raise ArgumentError(f"{name}: must be a finite number, not {value!r}")
+
+
 def check_decay(name: str, value: Any) -> None:
     """0 <= value < 1."""
     if not (_is_real(value) and 0.0 <= value < 1.0):
         raise ArgumentError(f"{name}: must be a number in [0, 1), not {value!r}")
+
+
+def check_probability(name: str, value: Any) -> None:
+    """0 < value < 1: neither impossible nor certain."""
+    if not (_is_real(value) and 0.0 < value < 1.0):
+        raise ArgumentError(f"{name}: must be between 0 and 1, not {value!r}")
 
 
 def check_whole(name: str, value: Any, least: int) -> None:
@@ -33,9 +57,68 @@ def check_whole(name: str, value: Any, least: int) -> None:
         raise ArgumentError(f"{name}: must be a whole number, {least} or more, not {value!r}")
 
 
+def check_seed(name: str, value: Any) -> None:
+    """An integer from which random numbers follow, and which fits in 64 bits."""
+    if not _is_whole(value) or not 0 <= value < SEEDS:
+        raise ArgumentError(
+            f"{name}: must be a whole number from 0 to 2^63 - 1, not {value!r}: every draw follows "
+            f"from it, so that a run can be repeated; give one, such as {name}=1"
+        )
+
+
 def _is_real(value: Any) -> bool:
-    return isinstance(value, Real)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral)
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+# -------------------------------------------------------------- names, objects, files
+def check_name(name: str, value: Any, known: Iterable[str]) -> None:
+    """One of the strings ``known``; the error suggests the nearest."""
+    known = list(known)
+    if isinstance(value, str) and value in known:
+        return
+    nearest = difflib.get_close_matches(str(value), known, n=1)
+    advice = f"did you mean {nearest[0]!r}?" if nearest else "choose one of these"
+    raise ArgumentError(f"{name}: {value!r} is none of {known}; {advice}")
+
+
+def check_instance(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
+    """An object of the type ``kind``, not that type itself; ``wanted`` says what to give."""
+    if isinstance(value, kind):
+        return
+    found = f"the class {value.__name__} itself" if isinstance(value, type) else _described(value)
+    raise ArgumentTypeError(f"{name}: is {found}; give {wanted}")
+
+
+def check_callable(name: str, value: Any, signature: str) -> None:
+    """None, or something that can be called as ``signature``."""
+    if value is not None and not callable(value):
+        raise ArgumentTypeError(f"{name}: is {_described(value)}; give a function {signature}")
+
+
+def check_writable(name: str, path: str | Path) -> None:
+    """The path of a file that can be written: not a folder, in a folder that is there."""
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentTypeError(f"{name}: is {_described(path)}; give the path of a file")
+    file = Path(path)
+    if file.is_dir():
+        raise ArgumentError(f"{name}: {file} is a folder; give the path of a file in it")
+    if not file.parent.is_dir():
+        raise ArgumentError(
+            f"{name}: there is no folder {file.parent} to write {file.name} to; make it first"
+        )
+    if not os.access(file.parent, os.W_OK):
+        raise ArgumentError(
+            f"{name}: the folder {file.parent} may not be written to; give another path"
+        )
+
+
+def _described(value: Any) -> str:
+    """What an object is, in a few words: ``a NormalModel`` or ``the str 'mean_field'``."""
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    kind = type(value).__name__
+    return f"the {kind} {value!r}" if isinstance(value, str | int | float) else f"a {kind}"
