@@ -13,11 +13,10 @@ from typing import Any
 import autograd.numpy as np
 import numpy as onp
 from autograd.extend import defvjp, primitive
-from autograd.numpy.numpy_vjps import unbroadcast_f
-from autograd.tracer import getval, isbox
 from scipy import special
 
 from vi_lab.engine import Array, plain
+from vi_lab.engine.autograd import constant, unbroadcast, where
 
 ROOT_TWO_PI = onp.sqrt(2.0 * onp.pi)
 
@@ -34,7 +33,7 @@ def _in_last(function: Callable, argnum: int, derivative: Callable) -> Callable:
     traced: Callable = primitive(function)
 
     def pullback(ans: Array, *args: Array) -> Callable:
-        return unbroadcast_f(args[argnum], lambda g: g * derivative(*args))
+        return unbroadcast(args[argnum], lambda g: g * derivative(*args))
 
     defvjp(traced, pullback, argnums=(argnum,))
     return traced
@@ -52,12 +51,12 @@ def _x_log(function: Callable, log: Callable, shift: float) -> Callable:
     traced: Callable = primitive(function)
 
     def in_x(ans: Array, x: Array, y: Array) -> Callable:
-        safe = np.where(x == 0, 1.0 - shift, y)
-        return unbroadcast_f(x, lambda g: g * log(safe))
+        safe = where(x == 0, 1.0 - shift, y)
+        return unbroadcast(x, lambda g: g * log(safe))
 
     def in_y(ans: Array, x: Array, y: Array) -> Callable:
-        safe = np.where(x == 0, 1.0, shift + y)
-        return unbroadcast_f(y, lambda g: g * x / safe)
+        safe = where(x == 0, 1.0, shift + y)
+        return unbroadcast(y, lambda g: g * x / safe)
 
     defvjp(traced, in_x, in_y)
     return traced
@@ -92,17 +91,11 @@ log_expit = _unary(special.log_expit, lambda ans, x: expit(-x))
 
 def logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """log sum exp(a), shifted by the largest term, a constant of differentiation."""
-    top = onp.max(_value(a), axis=axis, keepdims=True)
+    top = onp.max(constant(a), axis=axis, keepdims=True)
     top = onp.where(onp.isfinite(top), top, 0.0)
     with onp.errstate(divide="ignore"):  # log 0 = -inf, where every term is -inf
         total = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=keepdims))
     return total + (top if keepdims else onp.squeeze(top, axis=axis))
-
-
-def _value(x: Array) -> onp.ndarray:
-    while isbox(x):
-        x = getval(x)
-    return onp.asarray(x)
 
 
 # ------------------------------------------------------------------ linear algebra

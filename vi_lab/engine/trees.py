@@ -6,7 +6,7 @@ of NumPy or of either engine; a named tuple stays one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from vi_lab.engine import Array, Tree
@@ -40,3 +40,9 @@ def tree_leaves(tree: Tree) -> list[Array]:
     if isinstance(tree, tuple):
         return [leaf for part in tree for leaf in tree_leaves(part)]
     return [tree]
+
+
+def tree_of(leaves: Iterable[Array], like: Tree) -> Tree:
+    """The tree in the shape of ``like`` whose leaves, in their order, are ``leaves``."""
+    remaining = iter(leaves)
+    return tree_map(lambda _: next(remaining), like)
