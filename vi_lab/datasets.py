@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_name
 from vi_lab.errors import ArgumentError
 
 POSTERIORDB = (
@@ -87,8 +88,7 @@ def radon(where: str = "minnesota") -> dict[str, onp.ndarray]:
         if ``where`` is neither "minnesota" nor "us".
     """
     files = {"minnesota": "radon_mn", "us": "radon_us"}
-    if where not in files:
-        raise ArgumentError(f"where: {where!r} is none of {sorted(files)}; choose one of these")
+    check_name("where", where, sorted(files))
     table = _table(files[where])
     return {
         "log_radon": table["log_radon"],

@@ -62,8 +62,8 @@ def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
         raise ArgumentError(
             f"every: {every} leaves 1 of {len(fit.losses)} steps; give a smaller one"
         )
-    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
-    estimates = -onp.asarray(fit.losses)
+    estimates = -_finite("fit: its losses", fit.losses)
+    ax = _axis(ax, width=6.0, height=3.6)
     window = len(estimates) // 50
     few = window < 2
     thin = {"color": COLOURS[0], "marker": "."} if few else {"color": COLOURS[4], "linewidth": 0.6}
@@ -167,7 +167,7 @@ def replicated(
     ValueError
         if the shapes do not fit, or there is no such column.
     """
-    data, replicated = onp.asarray(data), onp.asarray(replicated)
+    data, replicated = _finite("data", data), _finite("replicated", replicated)
     if data.ndim != 1 or replicated.ndim != 2 or replicated.shape[1:] != data.shape:
         raise ArgumentError(
             f"replicated: need data (N,) and replicated data sets (S, N), not {data.shape} and "
@@ -180,7 +180,7 @@ def replicated(
         raise ArgumentError(
             f"columns: there are none of {absent}; data rows are 0 to {len(data) - 1}"
         )
-    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
+    ax = _axis(ax, width=6.0, height=3.6)
     ax.hist(data, bins="auto", density=True, color="0.85", edgecolor="white")
     for column, style in zip(columns, _styles(), strict=False):
         _density(ax, replicated[:, column], label=f"replicated, row {column}", **style)
@@ -209,8 +209,8 @@ def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> An
     for argument, name in {"x": x, "y": y}.items():
         if name not in scalars:
             raise ArgumentError(f"{argument}: {unknown(name, scalars)}")
-        pairs.append(pooled[:, scalars.index(name)])
-    ax = _new_axes(1, 1, width=4.2, height=4.2)[0, 0] if ax is None else ax
+        pairs.append(_finite(name, pooled[:, scalars.index(name)]))
+    ax = _axis(ax, width=4.2, height=4.2)
     ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.35, mew=0, rasterized=True)
     ax.set(xlabel=x, ylabel=y)
     return ax
@@ -238,21 +238,31 @@ def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
             f"result: a {type(result).__name__} has no draws; give a Fit, a NutsResult, or draws "
             "by name, {name: (S, *shape)}"
         )
-    lengths = {name: onp.shape(draws)[:1] for name, draws in result.items()}
-    if len(set(lengths.values())) != 1 or () in lengths.values():
-        raise ArgumentError(
-            f"result: draws by name must all be (S, *shape), but begin with {lengths}"
-        )
-    scalars, table = flatten_draws(result, leading=1)
+    scalars, table = flatten_draws(result, leading=1, what="result")
     return scalars, table[None]
 
 
 def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[str], onp.ndarray]:
     """Those numbers that ``names`` means, in its order; all of them, if None."""
-    if names is None:
-        return scalars, draws
-    chosen = matching(scalars, names)
-    return chosen, draws[..., [scalars.index(name) for name in chosen]]
+    if names is not None:
+        chosen = matching(scalars, names)
+        draws, scalars = draws[..., [scalars.index(name) for name in chosen]], chosen
+    for k, scalar in enumerate(scalars):
+        _finite(scalar, draws[..., k])
+    return scalars, draws
+
+
+def _finite(what: str, values: Array) -> onp.ndarray:
+    """``values`` as floats, of which there are some, all finite: others cannot be drawn."""
+    try:
+        array = onp.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"{what}: must be numbers, not {values!r:.60}") from error
+    bad = int((~onp.isfinite(array)).sum())
+    if bad or not array.size:
+        found = f"{bad:,} of {array.size:,} values are infinite or NaN" if bad else "is empty"
+        raise ArgumentError(f"{what}: {found}, so there is no picture; leave it out")
+    return array
 
 
 # ------------------------------------------------------------------------- drawing
@@ -294,11 +304,18 @@ def _styles() -> Any:
     return ({"color": c, "linestyle": d} for c, d in zip(cycle(COLOURS), cycle(DASHES)))
 
 
+def _axis(ax: Any, *, width: float, height: float) -> Any:
+    """``ax``, or that of a new figure if None."""
+    return _axes(ax, 1, 1, width=width, height=height)[0, 0]
+
+
 def _axes(axes: Any, rows: int, columns: int, *, width: float, height: float) -> onp.ndarray:
     """``axes`` as an array (rows, columns), or those of a new figure if None."""
     if axes is None:
         return _new_axes(rows, columns, width=width, height=height)
     given = onp.ravel(onp.asarray(axes, dtype=object))
+    if not all(hasattr(ax, "plot") for ax in given):
+        raise ArgumentTypeError(f"axes: are not Matplotlib's, but {axes!r:.60}")
     if given.size != rows * columns:
         raise ArgumentError(f"axes: need {rows * columns} for {rows} numbers, not {given.size}")
     return given.reshape(rows, columns)

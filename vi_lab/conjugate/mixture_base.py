@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import check_name, check_whole
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows
 from vi_lab.conjugate.seeding import METHODS, seed_labels
 from vi_lab.engine import Array
@@ -131,8 +131,7 @@ class Mixture(ConjugateModel):
         probability; see `vi_lab.conjugate.seeding`.
         """
         method = METHODS[0] if method is None else method
-        if method not in METHODS:
-            raise ArgumentError(f"init: {method!r} is none of {list(METHODS)}")
+        check_name("init", method, METHODS)
         if len(rows) > SEEDING_ROWS:
             rows = rows[rng.choice(len(rows), SEEDING_ROWS, replace=False)]
         labels = seed_labels(rows.reshape(len(rows), -1), self.components, starts, rng, method)

@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_finite, check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI
 from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
 from vi_lab.conjugate.model import Params, Statistics, finite_rows, no_covariates
@@ -59,8 +59,7 @@ class KnownVarianceMixture(Mixture):
         super().__post_init__()
         check_positive("sd", self.sd)
         check_positive("prior_sd", self.prior_sd)
-        if not math.isfinite(self.prior_mean):
-            raise ArgumentError(f"prior_mean: must be finite, not {self.prior_mean}")
+        check_finite("prior_mean", self.prior_mean)
 
     @property
     def blocks(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_finite, check_positive
 from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
 from vi_lab.conjugate.model import (
     ConjugateModel,
@@ -72,7 +72,7 @@ class NormalModel(ConjugateModel):
     Raises
     ------
     ValueError
-        for a strength, shape or rate that is not positive.
+        for a mean that is not finite, or a strength, shape or rate that is not positive.
     """
 
     mean: float = 0.0
@@ -82,6 +82,9 @@ class NormalModel(ConjugateModel):
     origin: float | None = None
 
     def __post_init__(self) -> None:
+        check_finite("mean", self.mean)
+        if self.origin is not None:
+            check_finite("origin", self.origin)
         for name in ("strength", "shape", "rate"):
             check_positive(name, getattr(self, name))
 

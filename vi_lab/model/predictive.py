@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_instance, check_seed, check_whole
 from vi_lab.errors import ArgumentError
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
@@ -27,8 +28,9 @@ def prior_predictive(
         if ``num_draws`` is not positive, a prior is improper, or the program has a
         factor.
     """
-    if num_draws < 1:
-        raise ArgumentError(f"num_draws: must be at least 1, not {num_draws}")
+    _check_model(model)
+    check_whole("num_draws", num_draws, least=1)
+    check_seed("seed", seed)
     rng = onp.random.default_rng(seed)
     draws = []
     for _ in progress_bar(range(num_draws), "prior predictive", progress):
@@ -52,6 +54,9 @@ def posterior_predictive(
         if a latent is missing from ``draws``, has the wrong shape, or the model
         observes nothing.
     """
+    _check_model(model)
+    check_instance("draws", draws, Mapping, "draws by name, such as fit.sample(1_000, seed=1)")
+    check_seed("seed", seed)
     if not model.observed:
         raise ArgumentError("model: observes no data, so there is nothing to replicate")
     missing = [name for name in model.latents if name not in draws]
@@ -76,6 +81,10 @@ def posterior_predictive(
         given = {name: array[i] for name, array in flat.items()}
         replicated.append(model.run(Simulate(rng, given)).observed)
     return {name: v.reshape(*leading, *v.shape[1:]) for name, v in _stack(replicated).items()}
+
+
+def _check_model(model: Any) -> None:
+    check_instance("model", model, Model, "a Model: only a program can simulate data")
 
 
 def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:

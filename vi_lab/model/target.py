@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.checks import check_whole
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.errors import ArgumentTypeError
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Target:
     def __post_init__(self) -> None:
         if not callable(self.density):
             raise ArgumentTypeError(f"density: {self.density!r} is not a function of z")
-        if not isinstance(self.dim, int) or self.dim < 1:
-            raise ArgumentError(f"dim: must be a positive integer, not {self.dim!r}")
+        check_whole("dim", self.dim, least=1)
 
     @property
     def structure(self) -> Target:

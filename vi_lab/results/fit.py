@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.checks import check_seed, check_whole
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.families import (
@@ -82,8 +83,8 @@ class Fit:
 
     def sample_unconstrained(self, num_draws: int, *, seed: int) -> onp.ndarray:
         """Draws z ~ q, of shape (num_draws, D)."""
-        if num_draws < 1:
-            raise ArgumentError(f"num_draws: must be at least 1, not {num_draws}")
+        check_whole("num_draws", num_draws, least=1)
+        check_seed("seed", seed)
         eps = onp.random.default_rng(seed).standard_normal((num_draws, self._base_dim))
         return onp.asarray(self.family.transform(self.params, eps))
 
@@ -127,8 +128,7 @@ class Fit:
         minibatch = self.model.minibatch is not None
         if num_draws is None:
             num_draws = MINIBATCH_DRAWS if minibatch else MOMENT_DRAWS
-        if num_draws < 2:
-            raise ArgumentError(f"num_draws: must be at least 2 for an error, not {num_draws}")
+        check_whole("num_draws", num_draws, least=2)  # for a standard error
         z = self.sample_unconstrained(num_draws, seed=seed)
         if minibatch:  # whose rows may not fit in memory, and are read in blocks
             log_q = onp.asarray(self.family.log_density(self.params, z))
