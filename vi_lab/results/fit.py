@@ -12,7 +12,6 @@ import numpy as onp
 from vi_lab import engine as engines
 from vi_lab.checks import check_seed, check_whole
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
 from vi_lab.families import (
     LocationScaleGaussian,
     Params,
@@ -20,11 +19,12 @@ from vi_lab.families import (
     family_record,
 )
 from vi_lab.results.convergence import Convergence
-from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.storage import load_result, save_result
 from vi_lab.results.summary import Summary, summarise
 
 MOMENT_DRAWS = 10_000
 MINIBATCH_DRAWS = 100
+PLAIN = ("losses", "engine", "seed", "interrupted", "seconds")  # fields saved as they are
 
 
 class Estimate(NamedTuple):
@@ -148,21 +148,13 @@ class Fit:
 
     def save(self, path: str | Path) -> None:
         """Write all but the model to a NumPy archive, whole or not at all."""
-        arrays = {f"params.{name}": value for name, value in self.params.items()}
-        arrays |= {f"family.{name}": value for name, value in family_record(self.family).items()}
+        parts = {"params": self.params, "family": family_record(self.family)}
         if self.convergence is not None:
-            verdict = asdict(self.convergence)
-            arrays |= {f"convergence.{name}": value for name, value in verdict.items()}
-        save_arrays(
-            path,
-            losses=self.losses,
-            engine=self.engine,
-            seed=self.seed,
-            interrupted=self.interrupted,
-            seconds=self.seconds,
-            latents=list(self.model.latents),
-            **arrays,
-        )
+            parts["convergence"] = asdict(self.convergence)
+        nested = {
+            f"{part}.{name}": v for part, values in parts.items() for name, v in values.items()
+        }
+        save_result(path, self.model, **{name: getattr(self, name) for name in PLAIN}, **nested)
 
     @classmethod
     def load(cls, path: str | Path, model: Any) -> Fit:
@@ -171,35 +163,24 @@ class Fit:
         Raises
         ------
         ValueError
-            if ``model`` has other latents than the model that was fitted.
+            if ``model`` has other latents than the model that was fitted, or the file is damaged
+            or holds something else.
         """
-        arrays = load_arrays(path)
-        latents = [str(name) for name in arrays["latents"]]
+        saved = load_result(path, model, needed=(*PLAIN, "params.loc", "family.name"))
         params, family, verdict = (
             {
                 name.removeprefix(prefix): value
-                for name, value in arrays.items()
+                for name, value in saved.items()
                 if name.startswith(prefix)
             }
             for prefix in ("params.", "family.", "convergence.")
         )
-        if latents != list(model.latents) or params["loc"].shape != (model.dim,):
-            raise ArgumentError(
-                f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
-                f"saved from {latents} on R^{params['loc'].size}; give the model it was fitted to"
-            )
         return cls(
             model=model,
             family=family_from_record(family),
             params=params,
-            losses=arrays["losses"],
-            engine=str(arrays["engine"]),
-            seed=int(arrays["seed"]),
-            interrupted=bool(arrays["interrupted"]),
-            seconds=float(arrays["seconds"]),
-            convergence=Convergence(**{k: v.item() for k, v in verdict.items()})
-            if verdict
-            else None,
+            convergence=Convergence(**verdict) if verdict else None,
+            **{name: saved[name] for name in PLAIN},
         )
 
     def __repr__(self) -> str:
