@@ -36,7 +36,7 @@ def check_not_negative(name: str, value: Any) -> None:
 def check_finite(name: str, value: Any) -> None:
     """A number, neither infinite nor NaN."""
     if not (_is_real(value) and -math.inf < value < math.inf):
-        raise ArgumentError(f"{name}: must be a finite number, not {value!r}")
+        raise ArgumentError(f"{name}: must be finite and a number, not {value!r}")
 
 
 def check_decay(name: str, value: Any) -> None:

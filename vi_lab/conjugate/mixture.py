@@ -43,8 +43,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI
-from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
+from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
 from vi_lab.conjugate.mixture_wishart import (
     Naturals,
     dirichlet_bound,
@@ -55,6 +54,7 @@ from vi_lab.conjugate.mixture_wishart import (
     to_naturals,
 )
 from vi_lab.conjugate.model import Params, Statistics, no_covariates
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 
@@ -149,11 +149,7 @@ class GaussianMixture(Mixture):
 
     @property
     def center(self) -> onp.ndarray:
-        if self.origin is None:
-            raise ArgumentError(
-                "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
-            )
-        return onp.atleast_1d(self.origin)
+        return seen(self.origin)
 
     @property
     def prior(self) -> Naturals:

@@ -182,6 +182,21 @@ class Mixture(ConjugateModel):
             yield self._features(rows[start : start + size])
 
 
+def seen(origin: Array | None) -> onp.ndarray:
+    """The ``origin`` of a model that has been prepared, (D,).
+
+    Raises
+    ------
+    ValueError
+        if the model has not: its origin is None.
+    """
+    if origin is None:
+        raise ArgumentError(
+            "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
+        )
+    return onp.atleast_1d(origin)
+
+
 def pack(constant: Array, linear: Array, quadratic: Array) -> onp.ndarray:
     """Coefficients (..., F) of constant + linear' x + x' quadratic x, the last symmetric."""
     i, j = onp.triu_indices(linear.shape[-1])

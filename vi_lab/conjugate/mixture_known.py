@@ -28,11 +28,10 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_finite, check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI
-from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
+from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
 from vi_lab.conjugate.model import Params, Statistics, finite_rows, no_covariates
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +74,7 @@ class KnownVarianceMixture(Mixture):
 
     @property
     def center(self) -> onp.ndarray:
-        if self.origin is None:
-            raise ArgumentError(
-                "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
-            )
-        return onp.array([self.origin])
+        return seen(self.origin)
 
     # ---------------------------------------------------------------- coordinate steps
     def coefficients(self, params: Params) -> onp.ndarray:

@@ -35,6 +35,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 from vi_lab.errors import NonFiniteError
 
@@ -133,7 +134,7 @@ def _log_normalizer(naturals: Naturals, log_det: Array) -> Array:
     log_gamma = 0.25 * D * (D - 1) * math.log(math.pi) + np.sum(
         sp.gammaln(_half_degrees(nu, D)), axis=-1
     )
-    normal = 0.5 * D * (math.log(2.0 * math.pi) - np.log(kappa))
+    normal = 0.5 * D * (LOG_TWO_PI - np.log(kappa))
     return 0.5 * nu * (D * math.log(2.0) - log_det) + log_gamma + normal
 
 

@@ -34,7 +34,11 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_finite, check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
+from vi_lab.conjugate.factors import (
+    gamma_kl,
+    gamma_mean_log,
+    normal_gamma_evidence,
+)
 from vi_lab.conjugate.model import (
     ConjugateModel,
     Params,
@@ -43,6 +47,7 @@ from vi_lab.conjugate.model import (
     no_covariates,
     only_method,
 )
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 
 
@@ -191,16 +196,12 @@ class NormalModel(ConjugateModel):
 
     def log_evidence(self, rows: Array) -> float:
         """log p(x) in nats, exactly."""
-        from scipy.special import gammaln  # scipy.special is loaded when first needed
-
         exact = self.posterior(rows)
-        return float(
-            gammaln(exact.shape)
-            - gammaln(self.shape)
-            + self.shape * onp.log(self.rate)
-            - exact.shape * onp.log(exact.rate)
-            + 0.5 * onp.log(self.strength / exact.strength)
-            - 0.5 * (exact.strength - self.strength) * LOG_TWO_PI
+        return normal_gamma_evidence(
+            prior=(self.shape, self.rate),
+            posterior=(exact.shape, exact.rate),
+            log_shrinkage=float(onp.log(self.strength / exact.strength)),
+            num_rows=len(rows),
         )
 
     @property

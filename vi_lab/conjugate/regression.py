@@ -47,9 +47,14 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
+from vi_lab.conjugate.factors import (
+    gamma_kl,
+    gamma_mean_log,
+    normal_gamma_evidence,
+)
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows, only_method
 from vi_lab.distributions import Gamma
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 
@@ -274,17 +279,13 @@ class LinearRegression(ConjugateModel):
         ValueError
             with a Gamma prior on the precisions.
         """
-        from scipy.special import gammaln  # scipy.special is loaded when first needed
-
         exact, log_det = self._solve(rows)
-        log_det_prior = onp.sum(onp.log(self._alpha({}, len(exact.mean))))
-        return float(
-            gammaln(exact.shape)
-            - gammaln(self.shape)
-            + self.shape * onp.log(self.rate)
-            - exact.shape * onp.log(exact.rate)
-            + 0.5 * (log_det_prior - log_det)
-            - 0.5 * len(rows) * LOG_TWO_PI
+        log_det_prior = float(onp.sum(onp.log(self._alpha({}, len(exact.mean)))))
+        return normal_gamma_evidence(
+            prior=(self.shape, self.rate),
+            posterior=(exact.shape, exact.rate),
+            log_shrinkage=log_det_prior - log_det,
+            num_rows=len(rows),
         )
 
     def _solve(self, rows: Array) -> tuple[CoefficientsGamma, float]:
