@@ -32,7 +32,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError, UnsupportedError
+from vi_lab.errors import ArgumentError, UnsupportedError
 from vi_lab.transforms import supports
 from vi_lab.transforms.supports import Support
 
@@ -176,7 +176,7 @@ class Distribution(ABC):
             return self.log_prob_in_support(x)
         event = (1,) * support.event_ndim
         selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
-        safe = np.where(selects, x, interior(support, onp.shape(x)))
+        safe = np.where(selects, x, support.interior(onp.shape(x)))
         return np.where(inside, self.log_prob_in_support(safe), -onp.inf)
 
     def _size(self, shape: Shape) -> tuple[int, ...]:
@@ -228,35 +228,6 @@ class Continuous(Distribution):
                     f"derivative with respect to {name}, so a truncated one needs a constant "
                     "there: write a number (or a plain array) in place of a latent or of data"
                 )
-
-
-def interior(support: Support, shape: tuple[int, ...]) -> Array:
-    """A value inside ``support``, far from its boundary, that broadcasts to ``shape``."""
-    point: Array
-    match support:
-        case supports.GreaterThan(lower):
-            point = lower + 1.0
-        case supports.LessThan(upper):
-            point = upper - 1.0
-        case supports.Interval(lower, upper):
-            point = 0.5 * (lower + upper)
-        case supports.IntegerInterval(lower, _):
-            point = lower
-        case supports.Boolean() | supports.NonNegativeInteger() | supports.Real():
-            point = 0.0
-        case supports.Positive() | supports.NonNegative():
-            point = 1.0
-        case supports.Simplex():
-            point = onp.full(shape[-1:], 1.0 / shape[-1])
-        case supports.Ordered() | supports.PositiveOrdered() | supports.RealVector():
-            point = onp.arange(1.0, shape[-1] + 1.0)
-        case supports.CovarianceCholesky() | supports.CorrelationCholesky():
-            point = onp.eye(shape[-1])
-        case _:
-            raise ArgumentTypeError(
-                f"support: {support!r} is none of those in vi_lab.transforms.supports"
-            )
-    return point
 
 
 def safe_log(p: Array) -> Array:

@@ -31,6 +31,10 @@ class Support(Protocol):
         """Which values of ``x`` ``(..., *event)`` belong to it: booleans (...)."""
         ...
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        """A value that belongs to it, far from its boundary, and broadcasts to ``shape``."""
+        ...
+
 
 # ------------------------------------------------------------------------- scalars
 
@@ -38,6 +42,9 @@ class Support(Protocol):
 class _Scalar:
     event_ndim: ClassVar[int] = 0
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 1.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,9 @@ class GreaterThan(_Scalar):
     def contains(self, x: Array) -> Array:
         return (x > self.lower) & (x < np.inf)
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.lower + 1.0
+
 
 @dataclass(frozen=True)
 class LessThan(_Scalar):
@@ -82,6 +92,9 @@ class LessThan(_Scalar):
 
     def contains(self, x: Array) -> Array:
         return (x < self.upper) & (x > -np.inf)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.upper - 1.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,9 @@ class Interval(_Scalar):
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper)
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 0.5 * (self.lower + self.upper)
+
 
 # ------------------------------------------------------------------------- vectors
 
@@ -101,6 +117,9 @@ class Interval(_Scalar):
 class _Vector:
     event_ndim: ClassVar[int] = 1
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.arange(1.0, shape[-1] + 1.0)
 
 
 @dataclass(frozen=True)
@@ -117,6 +136,9 @@ class Simplex(_Vector):
 
     def contains(self, x: Array) -> Array:
         return np.all(x >= 0, axis=-1) & (np.abs(np.sum(x, axis=-1) - 1.0) <= TOLERANCE)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.full(shape[-1:], 1.0 / shape[-1])
 
 
 @dataclass(frozen=True)
@@ -142,6 +164,9 @@ class PositiveOrdered(_Vector):
 class _Matrix:
     event_ndim: ClassVar[int] = 2
     is_discrete: ClassVar[bool] = False
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return np.eye(shape[-1])
 
 
 @dataclass(frozen=True)
@@ -170,6 +195,9 @@ class _Discrete:
     event_ndim: ClassVar[int] = 0
     is_discrete: ClassVar[bool] = True
 
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Boolean(_Discrete):
@@ -188,6 +216,9 @@ class IntegerInterval(_Discrete):
 
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper) & (np.floor(x) == x)
+
+    def interior(self, shape: tuple[int, ...]) -> Array:
+        return self.lower
 
 
 @dataclass(frozen=True)
