@@ -58,6 +58,7 @@ from vi_lab.transforms.scalars import (
 from vi_lab.transforms.vectors import OrderedTransform, PositiveOrderedTransform, StickBreaking
 
 __all__ = [
+    "TRANSFORMS",
     "Chain",
     "CorrelationCholeskyTransform",
     "CovarianceCholeskyTransform",
@@ -85,7 +86,7 @@ def to_support(support: supports.Support) -> Transform:
     TypeError
         if no transform is known.
     """
-    make = _TRANSFORMS.get(type(support))
+    make = TRANSFORMS.get(type(support))
     if make is not None:
         return make(support)
     if getattr(support, "is_discrete", False):
@@ -98,7 +99,7 @@ def to_support(support: supports.Support) -> Transform:
     )
 
 
-_TRANSFORMS: dict[type, Callable[[Any], Transform]] = {
+TRANSFORMS: dict[type, Callable[[Any], Transform]] = {
     supports.Real: lambda _: Identity(),
     supports.RealVector: lambda _: Identity(event_ndim=1),
     supports.Positive: lambda _: Exp(),
@@ -112,3 +113,4 @@ _TRANSFORMS: dict[type, Callable[[Any], Transform]] = {
     supports.CorrelationCholesky: lambda _: CorrelationCholeskyTransform(),
     supports.CovarianceCholesky: lambda _: CovarianceCholeskyTransform(),
 }
+"""Support -> its transform, made from the support as its bounds are the transform's."""
