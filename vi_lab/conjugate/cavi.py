@@ -147,7 +147,7 @@ class _Ascent(NamedTuple):
 
     @classmethod
     def before(cls, params: Params, starts: int) -> Self:
-        """Before the first sweep."""
+        """Where all starts stand before the first sweep."""
         elbos = onp.full(starts, -onp.inf)
         return cls(params, elbos, elbos, onp.arange(starts), 0)
 

@@ -17,7 +17,7 @@ from vi_lab.engine import Array
 
 
 def gamma_mean_log(shape: Array, rate: Array) -> Array:
-    """E[log x] for x ~ Gamma(shape, rate)."""
+    """The mean of log x for x ~ Gamma(shape, rate)."""
     return sp.digamma(shape) - np.log(rate)
 
 

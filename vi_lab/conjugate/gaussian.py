@@ -103,7 +103,7 @@ class GaussianTarget(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """Means drawn from the target, unit variances."""
+        """Means are drawn from the target, and variances are 1."""
         only_method(method, "target")
         scale = onp.linalg.cholesky(onp.linalg.inv(self.precision))
         means = self.mean + rng.standard_normal((starts, self.mean.size)) @ scale.T

@@ -195,7 +195,7 @@ class GaussianMixture(Mixture):
         return onp.asarray(self._like_rows(m + self.center))
 
     def estimates(self, params: Params) -> dict[str, onp.ndarray]:
-        """One number for each: E[weights] (..., K), E[mean], and E[precision]^-1 as covariance.
+        """Point estimates: E[weights] (..., K), E[mean], and E[precision]^-1 as covariance.
 
         ``mean`` is ``(..., K, *row shape)``, and ``covariance`` is
         ``(..., K, *row shape, *row shape)``: for univariate rows (..., K), a variance.
@@ -212,7 +212,9 @@ class GaussianMixture(Mixture):
     def sample(
         self, params: Params, num_draws: int, rng: onp.random.Generator
     ) -> dict[str, onp.ndarray]:
-        r"""``weights`` (S, K), ``mean`` and ``covariance`` as in `estimates`, in q's order.
+        r"""Draws of ``weights`` (S, K), ``mean`` and ``covariance``, as `estimates` shapes them.
+
+        Components stand in the order that q has them in.
 
         Wishart draws by Bartlett's decomposition: with :math:`W = LL'`, A lower triangular,
         :math:`A_{ii}^2 \sim \chi^2_{\nu - i + 1}` and standard normal below the diagonal,

@@ -67,7 +67,7 @@ class Mixture(ConjugateModel):
 
     @abstractmethod
     def named(self, sums: onp.ndarray) -> Statistics:
-        """Statistics by name from ``sums`` of the features, (..., K, F)."""
+        """The statistics by name that ``sums`` of the features, (..., K, F), amount to."""
 
     @abstractmethod
     def means(self, params: Params) -> onp.ndarray:
@@ -82,7 +82,7 @@ class Mixture(ConjugateModel):
         return finite_rows(rows, dims if dims in (1, 2) else 2)
 
     def check_number(self, num_rows: int) -> None:
-        """More components than rows cannot be told apart: refuse."""
+        """Refuse more components than rows: they could not be told apart."""
         if num_rows < self.components:
             raise ArgumentError(
                 f"components: {self.components} are more than the {num_rows} rows; ask for fewer"

@@ -121,7 +121,7 @@ class KnownVarianceMixture(Mixture):
     def sample(
         self, params: Params, num_draws: int, rng: onp.random.Generator
     ) -> dict[str, onp.ndarray]:
-        """``mean`` (S, K), in q's order."""
+        """Draws of the components' ``mean`` (S, K), in the order that q has them in."""
         mean = self.means(params)
         sd = params["means"]["precision"] ** -0.5
         return {"mean": mean + sd * rng.standard_normal((num_draws, *mean.shape))}

@@ -55,20 +55,23 @@ def to_naturals(nu: Array, kappa: Array, m: Array, inverse_scale: Array) -> Natu
 
 
 def mean_and_inverse_scale(naturals: Naturals) -> tuple[Array, Array]:
-    """m (..., D) and W^-1 (..., D, D)."""
+    """The mean m (..., D) and the inverse scale W^-1 (..., D, D)."""
     h = naturals["pseudo_sum"]
     m = h / naturals["pseudo_count"][..., None]
     return m, naturals["pseudo_scatter"] - h[..., :, None] * m[..., None, :]
 
 
 def log_normalizer(naturals: Naturals) -> Array:
-    """A, of shape (...)."""
+    """The log normalising constant A, (...)."""
     _, inverse_scale = mean_and_inverse_scale(naturals)
     return _log_normalizer(naturals, _log_det(inverse_scale))
 
 
 def expectations(naturals: Naturals) -> Naturals:
-    """E[t], each part under the name of its natural parameter (Bishop 2006, 10.64 and 10.65)."""
+    """The expected sufficient statistics E[t], under the names of their natural parameters.
+
+    Bishop (2006), equations 10.64 and 10.65.
+    """
     m, inverse_scale = mean_and_inverse_scale(naturals)
     return _expectations(naturals, m, inverse_scale, _log_det(inverse_scale))
 
@@ -95,13 +98,13 @@ def normal_wishart_bound(q: Naturals, prior: Naturals, statistics: Naturals) -> 
 
 
 def dirichlet_expectations(concentration: Array) -> Array:
-    """E[log pi], (..., K)."""
+    """The expected log weights E[log pi], (..., K)."""
     total = np.sum(concentration, axis=-1, keepdims=True)
     return sp.digamma(concentration) - sp.digamma(total)
 
 
 def dirichlet_log_normalizer(concentration: Array) -> Array:
-    """log of the multivariate Beta function, (...)."""
+    """The logarithm of the multivariate Beta function, (...)."""
     total = np.sum(concentration, axis=-1)
     return np.sum(sp.gammaln(concentration), axis=-1) - sp.gammaln(total)
 

@@ -52,7 +52,7 @@ from vi_lab.engine import Array
 
 
 class NormalGamma(NamedTuple):
-    """mu | tau ~ Normal(mean, 1 / (strength tau)), tau ~ Gamma(shape, rate)."""
+    """A distribution: mu | tau ~ Normal(mean, 1 / (strength tau)), tau ~ Gamma(shape, rate)."""
 
     mean: float
     strength: float
@@ -111,7 +111,7 @@ class NormalModel(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """q is the prior; further starts guess another precision, log-normally about it."""
+        """The first start is the prior; the others draw their precision log-normally around it."""
         only_method(method, "prior")
         scatter = rng.standard_normal(starts)
         scatter[0] = 0.0
@@ -195,7 +195,7 @@ class NormalModel(ConjugateModel):
         )
 
     def log_evidence(self, rows: Array) -> float:
-        """log p(x) in nats, exactly."""
+        """The log evidence log p(x) in nats, exactly."""
         exact = self.posterior(rows)
         return normal_gamma_evidence(
             prior=(self.shape, self.rate),

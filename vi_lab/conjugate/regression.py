@@ -69,7 +69,7 @@ class Frame(NamedTuple):
 
 
 class CoefficientsGamma(NamedTuple):
-    """w | tau ~ Normal(mean, covariance / tau), tau ~ Gamma(shape, rate)."""
+    """A distribution: w | tau ~ Normal(mean, covariance / tau), tau ~ Gamma(shape, rate)."""
 
     mean: onp.ndarray
     covariance: onp.ndarray
@@ -148,7 +148,7 @@ class LinearRegression(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """q is the prior; further starts guess other precisions, log-normally about it."""
+        """The first start is the prior; the others draw precisions log-normally around it."""
         only_method(method, "prior")
         dim = rows.shape[1] - 1
         scatter = rng.standard_normal((starts, 1 + dim))
@@ -272,7 +272,7 @@ class LinearRegression(ConjugateModel):
         return exact
 
     def log_evidence(self, rows: Array) -> float:
-        """log p(y) in nats, exactly, for a fixed ``precision``.
+        """The log evidence log p(y) in nats, exactly, for a fixed ``precision``.
 
         Raises
         ------
@@ -318,7 +318,7 @@ class LinearRegression(ConjugateModel):
         return Frame(onp.zeros(dim), onp.eye(dim)) if self.frame is None else self.frame
 
     def _alpha(self, params: Params, dim: int) -> Array:
-        """E[alpha], (..., P)."""
+        """The expected prior precisions E[alpha], (..., P)."""
         if isinstance(self.precision, Gamma):
             return _gamma_mean(params["alpha"])
         return onp.broadcast_to(onp.asarray(self.precision, dtype=float), dim)

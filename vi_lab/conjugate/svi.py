@@ -257,7 +257,7 @@ def _verdict(
     stopped: bool,
     all_steps: bool,
 ) -> str:
-    """Why it stopped."""
+    """Why the fit stopped, in words."""
     if not done:
         return "interrupted before the end of the first step: q is where it started"
     if converged:

@@ -236,11 +236,11 @@ class Continuous(Distribution):
 
     @abstractmethod
     def log_cdf(self, x: Array) -> Array:
-        """Give log F(x), for ``x`` in the support."""
+        """The logarithm of F(x), for ``x`` in the support."""
 
     @abstractmethod
     def log_survival(self, x: Array) -> Array:
-        """Give log S(x), for ``x`` in the support."""
+        """The logarithm of S(x), for ``x`` in the support."""
 
     @abstractmethod
     def inverse_log_cdf(self, log_p: onp.ndarray) -> onp.ndarray:

@@ -37,7 +37,7 @@ from vi_lab.transforms import Identity, to_support
 
 
 class Handler(Protocol):
-    """The ``m`` of a program."""
+    """What a program is given as ``m``: the four calls by which it states a joint density."""
 
     def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
         """A latent called ``name`` with this prior.

@@ -91,7 +91,7 @@ class Minibatch:
         object.__setattr__(self, "rows", tuple(self.rows))
 
     def count(self, arrays: Mapping[str, onp.ndarray]) -> int:
-        """N, the rows of ``arrays``.
+        """How many rows ``arrays`` have: N.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Minibatch:
     def split(
         self, arrays: Mapping[str, onp.ndarray]
     ) -> tuple[dict[str, onp.ndarray], dict[str, onp.ndarray]]:
-        """``arrays`` as rows, and all others."""
+        """``arrays`` in two: those that are rows, and the others."""
         rows = {name: arrays[name] for name in self.rows}
         return rows, {name: array for name, array in arrays.items() if name not in rows}
 

@@ -17,7 +17,7 @@ def to_arviz(
     observed: Mapping[str, Array],
     sample_stats: Mapping[str, Array] | None = None,
 ) -> Any:
-    """An ``xarray.DataTree`` with the groups that ArviZ knows; empty ones are left out.
+    """A result as an ``xarray.DataTree`` with ArviZ's groups; empty ones are left out.
 
     ``posterior`` and ``sample_stats`` have the axes (chains, draws, ...).
 

@@ -68,7 +68,7 @@ class Fit:
     # ------------------------------------------------------- q on the real line
     @property
     def unconstrained_mean(self) -> dict[str, onp.ndarray]:
-        """E_q[z] by latent, on the unconstrained scale."""
+        """Means of z under q by latent, on the unconstrained scale."""
         return self._by_latent(self.params["loc"])
 
     @property

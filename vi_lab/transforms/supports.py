@@ -57,7 +57,7 @@ class Real(_Scalar):
 
 @dataclass(frozen=True)
 class Positive(_Scalar):
-    """0 < x."""
+    """Positive numbers: 0 < x."""
 
     def contains(self, x: Array) -> Array:
         return (x > 0) & (x < np.inf)
@@ -65,7 +65,7 @@ class Positive(_Scalar):
 
 @dataclass(frozen=True)
 class NonNegative(_Scalar):
-    """0 <= x: where a density at zero itself is finite, as of an exponential."""
+    """Positive numbers and 0, for densities that are finite at 0, as of an exponential."""
 
     def contains(self, x: Array) -> Array:
         return (x >= 0) & (x < np.inf)
@@ -73,7 +73,7 @@ class NonNegative(_Scalar):
 
 @dataclass(frozen=True)
 class GreaterThan(_Scalar):
-    """lower < x."""
+    """Numbers above a bound: lower < x."""
 
     lower: Array
 
@@ -86,7 +86,7 @@ class GreaterThan(_Scalar):
 
 @dataclass(frozen=True)
 class LessThan(_Scalar):
-    """x < upper."""
+    """Numbers below a bound: x < upper."""
 
     upper: Array
 
@@ -99,7 +99,7 @@ class LessThan(_Scalar):
 
 @dataclass(frozen=True)
 class Interval(_Scalar):
-    """lower <= x <= upper, bounds included: data may sit on them."""
+    """Numbers between two bounds, lower <= x <= upper: data may sit on a bound."""
 
     lower: Array
     upper: Array
@@ -124,7 +124,7 @@ class _Vector:
 
 @dataclass(frozen=True)
 class RealVector(_Vector):
-    """R^K."""
+    """Vectors of K real numbers."""
 
     def contains(self, x: Array) -> Array:
         return np.all(np.isfinite(x), axis=-1)
@@ -132,7 +132,7 @@ class RealVector(_Vector):
 
 @dataclass(frozen=True)
 class Simplex(_Vector):
-    """x_k >= 0 with sum 1."""
+    """Vectors of K shares: x_k >= 0 with sum 1."""
 
     def contains(self, x: Array) -> Array:
         return np.all(x >= 0, axis=-1) & (np.abs(np.sum(x, axis=-1) - 1.0) <= TOLERANCE)
@@ -143,7 +143,7 @@ class Simplex(_Vector):
 
 @dataclass(frozen=True)
 class Ordered(_Vector):
-    """x_1 < x_2 < ... < x_K."""
+    """Vectors whose entries rise: x_1 < x_2 < ... < x_K."""
 
     def contains(self, x: Array) -> Array:
         increasing = np.all(x[..., 1:] > x[..., :-1], axis=-1)
@@ -152,7 +152,7 @@ class Ordered(_Vector):
 
 @dataclass(frozen=True)
 class PositiveOrdered(_Vector):
-    """0 < x_1 < x_2 < ... < x_K."""
+    """Vectors of positive entries that rise: 0 < x_1 < x_2 < ... < x_K."""
 
     def contains(self, x: Array) -> Array:
         return Ordered().contains(x) & (x[..., 0] > 0)
@@ -181,7 +181,7 @@ class CovarianceCholesky(_Matrix):
 
 @dataclass(frozen=True)
 class CorrelationCholesky(_Matrix):
-    """The same with rows of norm 1: L L' is a correlation matrix."""
+    """Lower triangles L, positive diagonal, rows of norm 1: L L' is a correlation matrix."""
 
     def contains(self, x: Array) -> Array:
         has_unit_rows = np.all(np.abs(np.sum(x * x, axis=-1) - 1.0) <= TOLERANCE, axis=-1)
@@ -201,7 +201,7 @@ class _Discrete:
 
 @dataclass(frozen=True)
 class Boolean(_Discrete):
-    """0 or 1 (False or True)."""
+    """One of two values: 0 or 1 (False or True)."""
 
     def contains(self, x: Array) -> Array:
         return (x == 0) | (x == 1)
@@ -223,7 +223,7 @@ class IntegerInterval(_Discrete):
 
 @dataclass(frozen=True)
 class NonNegativeInteger(_Discrete):
-    """0, 1, 2, ..."""
+    """Counts: 0, 1, 2, ..."""
 
     def contains(self, x: Array) -> Array:
         return (x >= 0) & (x < np.inf) & (np.floor(x) == x)

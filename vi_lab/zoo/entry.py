@@ -34,7 +34,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class CheckPoint:
-    """log p(x, theta), known up to one constant a model, at constrained ``values``."""
+    """The log joint density at constrained ``values``, known up to one constant a model."""
 
     values: dict[str, onp.ndarray]
     log_joint: float
