@@ -27,7 +27,6 @@ def refused(check, *arguments):
     [
         (checks.check_positive, [1, *REAL], [0, -1.0, NAN, INF]),
         (checks.check_not_negative, [0, 1, *REAL], [-1e-9, NAN, INF]),
-        (checks.check_finite, [0, -1, *REAL], [NAN, INF, -INF]),
         (checks.check_decay, [0, *REAL], [1, -0.1, NAN]),
         (checks.check_probability, REAL, [0, 1, 0.0, 1.0, NAN]),
         (lambda name, x: checks.check_whole(name, x, 0), WHOLE, [-1, 0.5, 1.0, NAN]),
@@ -39,6 +38,14 @@ def test_numbers(check, good, bad):
         check("x", value)
     for value in [*bad, *NO_NUMBER]:
         assert f"not {value!r}" in refused(check, value)
+
+
+def test_one_finite_number():
+    for value in (0, -1, *REAL):
+        checks.check_finite("x", value)
+    assert refused(checks.check_finite, INF) == "x: must be finite, not inf"
+    assert refused(checks.check_finite, [1.0, 2.0]) == "x: must be one number, not [1.0, 2.0]"
+    assert refused(checks.check_finite, "a").startswith("x: must be a number, not 'a'")
 
 
 def test_a_seed_is_asked_for_by_example():
@@ -85,19 +92,19 @@ MODEL = vl.Model(lambda m, x: m.observe("x", vl.Normal(m.sample("a", vl.Flat()),
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: vl.posterior_predictive(vl.Model, {}, seed=1), "model: is the class Model itself"),
-        (lambda: vl.posterior_predictive(MODEL, object(), seed=1), r"draws: is a object; .*sample"),
+        (lambda: vl.posterior_predictive(vl.Model, {}, seed=1), "model: must be a vi_lab.Model"),
+        (lambda: vl.posterior_predictive(MODEL, object(), seed=1), r"draws: must be a dictionary"),
         (lambda: vl.posterior_predictive(MODEL, {"a": [1.0]}, seed="a"), "seed: must be a whole"),
-        (lambda: vl.prior_predictive("m", seed=1), "model: is the str 'm'; give a Model"),
+        (lambda: vl.prior_predictive("m", seed=1), "model: must be a vi_lab.Model"),
         (lambda: vl.prior_predictive(MODEL, seed=-1), "seed: must be a whole number from 0"),
         (lambda: vl.prior_predictive(MODEL, 2.0, seed=1), "num_draws: must be a whole number, 1"),
         (lambda: vl.Target(len, True), "dim: must be a whole number, 1 or more"),
-        (lambda: vl.conjugate.NormalModel(mean="a"), "mean: must be finite and a number, not 'a'"),
+        (lambda: vl.conjugate.NormalModel(mean="a"), "mean: must be a number, not 'a'"),
         (lambda: vl.conjugate.NormalModel(rate=True), "rate: must be a positive number, not True"),
         (lambda: vl.datasets.radon("mars"), "where: 'mars' is none of"),
         (lambda: vl.datasets.radon("USA"), "where: 'USA' is none of"),
-        (lambda: vl.use("autograt"), "engine: .* did you mean 'autograd'"),
-        (lambda: vl.zoo.correlated_gaussian("a"), "rho: must be finite and a number, not 'a'"),
+        (lambda: vl.use("autograt"), "engine: 'autograt' is none of"),
+        (lambda: vl.zoo.correlated_gaussian("a"), "rho: must be a number, not 'a'"),
     ],
 )
 def test_front_doors_name_the_argument(call, message):

@@ -8,6 +8,7 @@ is also the builtin exception of its kind, so ``except ValueError`` works as any
                                               with the argument's name
 `ArgumentTypeError`     `TypeError`           an object of the wrong kind
 `UnknownNameError`      `KeyError`            a name that is not in a table
+`OutOfRangeError`       `IndexError`          a program counts beyond the entries of an array
 `UnsupportedError`      `NotImplementedError` what the mathematics or an engine does not offer
 `MissingPackageError`   `ImportError`         an optional package is not installed
 `EngineError`           `RuntimeError`        an engine's operator used where no engine runs
@@ -32,6 +33,10 @@ class UnknownNameError(ViLabError, KeyError):
     """A name is not among those of a table; the message lists them."""
 
     __str__ = Exception.__str__  # KeyError's own puts the whole sentence in quotes
+
+
+class OutOfRangeError(ViLabError, IndexError):
+    """A program asks for an entry that an array does not have; codes count from 0."""
 
 
 class UnsupportedError(ViLabError, NotImplementedError):

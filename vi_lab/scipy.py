@@ -5,7 +5,9 @@ exactly these names, with SciPy's meaning and argument order:
 
 ``betainc``, ``digamma``, ``erf``, ``expit``, ``gammainc``, ``gammaincc``,
 ``gammaln``, ``log_expit``, ``log_ndtr``, ``logit``, ``logsumexp``, ``ndtr``,
-``solve_triangular``, ``xlog1py``, ``xlogy``.
+``solve_triangular``, ``xlog1py``, ``xlogy``,
+
+and ``log1p_square(t)``, log(1 + t^2) without an overflow of the square.
 
 The incomplete gamma and beta functions have derivatives with respect to their
 last argument only. ``solve_triangular(L, b, trans=0)`` takes one lower triangle
@@ -25,6 +27,7 @@ NAMES = (
     "gammainc",
     "gammaincc",
     "gammaln",
+    "log1p_square",
     "log_expit",
     "log_ndtr",
     "logit",

@@ -1,8 +1,6 @@
 """`cavi`, `svi`, and where their rows come from."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import numpy as onp
 import pytest
+from peak import only_on_linux, printed_by
 
 import vi_lab as vl
 from vi_lab.conjugate import (
@@ -20,9 +19,10 @@ from vi_lab.conjugate import (
     cavi,
     svi,
 )
-from vi_lab.conjugate.streams import MapSource, shuffled, source_of
+from vi_lab.conjugate.model import natural_step, scale_statistics
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
+from vi_lab.model.maps import is_mapped
 from vi_lab.optimizers import RobbinsMonro
 
 X = onp.random.default_rng(0).normal(3.0, 2.0, 1_000)
@@ -302,26 +302,60 @@ def test_what_is_evaluated_and_when() -> None:
 
 
 # ------------------------------------------------------------------- where rows are
-def test_an_epoch_reads_each_row_once() -> None:
-    rng = onp.random.default_rng(0)
-    numbers = onp.arange(1_000.0)
-    batches = list(source_of(MODEL, numbers).epoch(64, rng))
-    seen = onp.concatenate(batches)
-    assert {len(batch) for batch in batches} == {64}
-    assert len(seen) == 15 * 64  # the 40 left over sit out
-    assert len(set(seen)) == len(seen)
-    assert abs(onp.corrcoef(onp.arange(len(seen)), seen)[0, 1]) < 5 / len(seen) ** 0.5
+def minibatches_of(rows: Any, batch: int, **options: Any) -> list[onp.ndarray]:
+    """The minibatches on which `svi` works, in turn."""
+    seen: list[onp.ndarray] = []
+
+    class Recording(NormalModel):
+        def statistics(self, params: Any, rows: Any) -> Any:
+            seen.append(onp.array(rows))
+            return super().statistics(params, rows)
+
+    svi(Recording(), rows, batch=batch, evaluate_every=10**6, **options, **QUIET)
+    return seen[:-1]  # without the evaluation at the end
 
 
-def test_blocks_of_any_length_make_minibatches_of_one() -> None:
+def test_epochs_are_permutations_drawn_in_turn_and_nothing_is_dropped() -> None:
+    """As by hand, bit for bit; 64 does not divide 1,000, so epochs end within minibatches."""
     numbers = onp.arange(1_000.0)
-    blocks = onp.split(numbers, [3, 4, 200, 777])
-    batches = list(shuffled(blocks, 32, 100, onp.random.default_rng(0)))
-    seen = onp.concatenate(batches)
-    assert {len(batch) for batch in batches} == {32}
-    assert len(seen) == 31 * 32
-    assert len(set(seen)) == len(seen)
-    assert (onp.diff(seen) > 0).mean() < 0.6  # in order, it would be 1
+    seen = minibatches_of(numbers, 64, steps=40, seed=7)
+    assert {len(rows) for rows in seen} == {64}
+    rng = onp.random.default_rng(7)
+    NormalModel().init(numbers, rng)  # the start is drawn first
+    by_hand = onp.concatenate([rng.permutation(1_000) for _ in range(3)])
+    onp.testing.assert_array_equal(onp.concatenate(seen), by_hand[: 40 * 64])
+
+
+def test_epochs_are_counted_in_rows() -> None:
+    options: dict[str, Any] = {"rtol": 0.0, "atol": 0.0, **QUIET}
+    for batch, epochs in ((64, 3), (600, 2), (1_000, 2)):
+        fit = svi(MODEL, X, batch=batch, epochs=epochs, **options)
+        assert fit.rows_seen[-1] == epochs * 1_000 // batch * batch
+
+
+def test_the_last_rows_of_a_stream_that_ends_are_a_smaller_minibatch() -> None:
+    """100, 100 and 50 rows: the third step is half as long, its statistics count N/50 times."""
+    rows = X[:250]
+    options: dict[str, Any] = {"num_rows": 250, "seed": 3, "rtol": 0.0, "atol": 0.0}
+    seen = minibatches_of(iter([rows[:30], rows[30:]]), 100, **options)
+    assert [len(batch) for batch in seen] == [100, 100, 50]
+    onp.testing.assert_array_equal(onp.sort(onp.concatenate(seen)), onp.sort(rows))
+    stream = iter([rows[:30], rows[30:]])
+    fit = svi(
+        MODEL,
+        stream,
+        batch=100,
+        step_size=RobbinsMonro(1.0, 0.0, 0.9),
+        evaluate_every=1,
+        **options,
+        **QUIET,
+    )
+    assert fit.rows_seen.tolist() == [100, 200, 250]
+    params = fit.model.init(rows, onp.random.default_rng(0))
+    for t, (batch, part) in enumerate(zip(seen, (1.0, 1.0, 0.5), strict=True)):
+        scaled = scale_statistics(fit.model.statistics(params, batch), 250 / len(batch))
+        params = natural_step(fit.model, params, scaled, part * (t + 1.0) ** -0.9)
+    tree_map(lambda a, b: onp.testing.assert_allclose(a, b[0], rtol=1e-12), fit.params, params)
 
 
 def memory_map(path: Path, rows: onp.ndarray) -> onp.memmap:
@@ -334,11 +368,13 @@ def test_a_memory_map_gives_what_an_array_gives(tmp_path: Path) -> None:
     """For CAVI to rounding; for SVI each row is read once an epoch, in an order that varies."""
     rows = onp.random.default_rng(1).normal(3.0, 2.0, 150_000).astype("float32")
     mapped = memory_map(tmp_path / "rows.npy", rows)
-    source = source_of(MODEL, mapped)
-    assert isinstance(source, MapSource)
+    assert is_mapped(mapped)
     fits = [cavi(MODEL, data, **QUIET) for data in (rows, mapped)]
     assert fits[0].elbo == pytest.approx(fits[1].elbo, rel=1e-12)
-    epochs = [onp.concatenate(list(source.epoch(1_000, onp.random.default_rng(s)))) for s in (0, 1)]
+    epochs = [
+        onp.concatenate(minibatches_of(mapped, 1_000, steps=150, seed=seed))[:150_000]
+        for seed in (0, 1)
+    ]
     for seen in epochs:
         onp.testing.assert_array_equal(onp.sort(seen), onp.sort(rows))
     assert (epochs[0] != epochs[1]).mean() > 0.99
@@ -373,12 +409,24 @@ def test_streams_of_blocks() -> None:
         svi(MODEL, begin, **{**options, "num_rows": 1_200})
 
 
+def test_cavi_reads_a_function_s_blocks_in_every_sweep() -> None:
+    blocks = onp.split(X, [100, 350, 700])
+    begun = cavi(GaussianMixture(2), X, max_sweeps=1, **QUIET)
+    start: dict[str, Any] = {"init": begun.params, "max_sweeps": 4, **QUIET}
+    fits = [cavi(begun.model, rows, **start) for rows in (X, lambda: iter(blocks))]
+    onp.testing.assert_allclose(fits[1].elbos, fits[0].elbos, rtol=1e-12)
+    assert fits[1].rows_seen.tolist() == [1_000, 2_000, 3_000, 4_000]
+    used_up = iter(blocks)
+    with pytest.raises(ValueError, match="no blocks; a function must begin it anew"):
+        cavi(MODEL, lambda: used_up, **QUIET)
+
+
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np
 from vi_lab.conjugate import LinearRegression, cavi, svi
+
 rows = np.load(sys.argv[1], mmap_mode="r")
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before = peak()
 fit = svi(LinearRegression(), rows, batch=10_000, epochs=1, rtol=0.0, atol=0.0, progress=False)
 cavi(LinearRegression(), rows, max_sweeps=2, progress=False)
@@ -386,16 +434,14 @@ print(peak() - before, fit.rows_seen[-1])
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+@only_on_linux
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """2 million rows of 8 numbers, 128 MB; the peak rises by buffers of 32 MB, not by the data."""
     path = tmp_path / "rows.npy"
     rows = onp.lib.format.open_memmap(path, mode="w+", dtype=float, shape=(2_000_000, 8))
     rows[:] = onp.random.default_rng(0).standard_normal((1_000, 8))[onp.arange(2_000_000) % 1_000]
     rows.flush()
-    command = [sys.executable, "-c", MEMORY, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    grown, seen = map(float, done.stdout.split())
+    grown, seen = printed_by(MEMORY, str(path))
     assert seen > 1_990_000
     assert grown < 100
 
@@ -408,7 +454,7 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
         ({"batch": 0}, "batch: must be"),
         ({"batch": 10, "step_size": -0.5}, "step_size: must be a positive number"),
         ({"batch": 10, "step_size": 2.0}, r"step_size: is 2.0 at step 1, .* give one in \(0, 1\]"),
-        ({"batch": 10, "step_size": lambda t: 0.9 - 0.4 * t}, r"step_size: is -0.3.* at step 3"),
+        ({"batch": 10, "step_size": lambda t: 0.4 * t}, r"step_size: is 1.2.* at step 3"),
         ({"batch": 10, "seed": -1}, "seed: must be a whole number from 0"),
         ({"batch": 10, "seed": 1.5}, "seed: must be a whole number from 0"),
         ({"batch": True}, "batch: must be a whole number, 1 or more, not True"),

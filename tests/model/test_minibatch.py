@@ -1,14 +1,15 @@
 """Minibatches: what is scaled, which rows are seen, what is refused, how much memory it takes."""
 
-import subprocess
-import sys
+import itertools
 
 import numpy as onp
 import pytest
+from peak import only_on_linux, printed_by
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.model.batches import Batches
+from vi_lab.model.rows import Arrays, Batches, Keyed
+from vi_lab.optimizers import SGD
 
 N, GROUPS = 60, 4
 RNG = onp.random.default_rng(5)
@@ -132,7 +133,8 @@ def test_its_description_says_what_a_step_sees():
 def rows_of(**options):
     """The stream of row numbers, from an array that holds them."""
     number = onp.arange(options.pop("count", 10), dtype=onp.int16)
-    return Batches({"row": number}, options.pop("size", 4), options.pop("key", 3), **options)
+    size, key = options.pop("size", 4), options.pop("key", 3)
+    return Batches(Arrays({"row": number}, **options), size, Keyed(key))
 
 
 LAYOUTS = ({}, {"block_rows": 3, "buffer_blocks": 2}, {"block_rows": 4, "buffer_blocks": 1})
@@ -304,6 +306,16 @@ def test_refused(what):
         vl.Model(program, minibatch=vl.Minibatch(rows=rows, size=1), **data)
 
 
+def test_a_row_beyond_those_that_are_tried_is_looked_at_too():
+    def counts(m, y):
+        m.observe("y", vl.Poisson(m.sample("rate", vl.HalfNormal(1.0))), y)
+
+    y = onp.ones(100_000, dtype=onp.int8)
+    y[77_777] = -1
+    with pytest.raises(ValueError, match=r"'y': 1 of .* values lie outside"):
+        vl.Model(counts, minibatch=vl.Minibatch(rows=("y",), size=10), y=y)
+
+
 def test_what_a_minibatch_itself_refuses():
     with pytest.raises(TypeError, match="rows: give the names"):
         vl.Minibatch(rows="y", size=2)
@@ -347,7 +359,7 @@ def test_a_memory_map_gives_the_same_model(engine, tmp_path):
 
 
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np
 import vi_lab as vl
 
@@ -367,18 +379,90 @@ out = source.empty(100)
 for _ in range(count // 100_000):
     source.take(100, out)
 assert np.isfinite(model.terms(np.zeros(1))["y"])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(peak())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has another unit elsewhere")
+@only_on_linux
 def test_memory_is_flat_on_a_memory_map(tmp_path):
     def peak(millions):
         """Peak memory, in MB, of a process that goes through so many rows."""
         folder = tmp_path / str(millions)
         folder.mkdir()
-        command = [sys.executable, "-c", MEMORY, str(millions * 1_000_000), str(folder)]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return printed_by(MEMORY, str(millions * 1_000_000), str(folder))[0]
 
     # 16 MB of data fit into one buffer of 32 MB; 128 MB do not.
     assert peak(16) - peak(2) < 50
+
+
+# ------------------------------------------------------------- rows that come in blocks
+
+
+def in_blocks(lengths=(7, 20, 33), **changes):
+    """A function that gives the rows in blocks of these lengths."""
+    rows = {"y": Y, "x": X, "group": GROUP} | changes
+    cuts = onp.cumsum([0, *lengths])
+
+    def begin():
+        for start, stop in itertools.pairwise(cuts):
+            yield {name: array[start:stop] for name, array in rows.items()}
+
+    return begin
+
+
+def blocked(begin=None, num_rows=N, **data):
+    minibatch = vl.Minibatch(("y", "x", "group"), 12, begin or in_blocks(), num_rows)
+    return vl.Model(varying, minibatch=minibatch, total=TOTAL, groups=GROUPS, **data)
+
+
+def test_rows_in_blocks_are_the_rows(engine):
+    z = onp.linspace(-0.5, 0.7, 6)
+    whole, blocks = model_of(size=12), blocked()
+    assert repr(blocks) == repr(whole)
+    assert blocks.log_density(z) == pytest.approx(whole.log_density(z), rel=1e-12)
+    assert blocks.terms(z) == pytest.approx(whole.terms(z))
+    onp.testing.assert_array_equal(blocks.observed["y"], Y)
+    taken = blocks.minibatches(onp.random.default_rng(1)).take(5)
+    onp.testing.assert_array_equal(onp.sort(taken["x"].ravel()), onp.sort(X))
+    assert {name: b.dtype.name for name, b in taken.items()} == {
+        "y": "float64", "x": "float64", "group": "int64"
+    }  # fmt: skip
+    fit, of_blocks = (
+        vl.advi(model, steps=8, optimizer=SGD(1e-3), seed=2, progress=False, engine=engine.name)
+        for model in (whole, blocks)
+    )
+    for name, value in fit.params.items():  # all rows fill one buffer, so the order is the same
+        onp.testing.assert_array_equal(of_blocks.params[name], value)
+
+
+def test_a_stream_of_blocks_goes_on_where_it_was():
+    source = blocked().minibatches(onp.random.default_rng(3))
+    source.take(8)
+    state, following = source.state(), source.take(6)["x"]
+    other = blocked().minibatches(onp.random.default_rng(4))
+    other.restore(state)
+    onp.testing.assert_array_equal(other.take(6)["x"], following)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"begin": in_blocks()()}, TypeError, "blocks: give a function that begins"),
+        ({"num_rows": None}, ValueError, "num_rows: is to be given with blocks"),
+        ({"num_rows": N + 1}, ValueError, "num_rows: 61 were announced, but the blocks held 60"),
+        ({"num_rows": 10}, ValueError, "size=12 exceeds the 10 rows"),
+        ({"begin": lambda: iter(())}, ValueError, "blocks: there are none"),
+        ({"x": X}, ValueError, r"blocks: give \['x'\], which are data too"),
+        ({"begin": in_blocks(extra=X)}, ValueError, "blocks: each must be a dictionary of"),
+        ({"begin": in_blocks(x=onp.full(N, onp.nan))}, ValueError, "'x': 7 of 7 values are NaN"),
+        ({"begin": in_blocks(x=X[:30])}, ValueError, "same number of rows"),
+    ],
+)  # fmt: skip
+def test_blocks_that_cannot_be_used(options, error, message):
+    with pytest.raises(error, match=message):
+        blocked(**options)
+
+
+def test_what_needs_all_rows_at_once_says_that_blocks_do_not_do():
+    with pytest.raises(ValueError, match="model: its rows come in blocks"):
+        vl.nuts(blocked(), chains=1, tune=2, draws=2, progress=False)

@@ -35,10 +35,10 @@ from vi_lab.conjugate.model import (
     natural_step,
 )
 from vi_lab.conjugate.result import ConjugateFit, final_elbos
-from vi_lab.conjugate.streams import Source, source_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError, NonFiniteError
+from vi_lab.model.rows import Arrays, Blocks, source_of
 from vi_lab.progress import held_interrupts, progress_bar
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
@@ -67,7 +67,9 @@ def cavi(
     Parameters
     ----------
     model : a conjugate model, such as `NormalModel`
-    rows : an array or a memory map (read block by block); None for a model without data
+    rows : an array; a memory map, read block by block; a function that returns a fresh iterator
+        over blocks of rows, called for each sweep (and once to count them). None for a model
+        without data
     starts : how many starts are run, all at once; the fit is the best of them
     init : a way of starting that the model knows, or parameters to start from (``params`` of
         another fit; give that fit's ``model`` too, as they are taken about its origin)
@@ -153,7 +155,7 @@ class _Ascent(NamedTuple):
 
 
 def _sweeps(
-    model: ConjugateModel, ascent: _Ascent, source: Source | None, rtol: float, atol: float
+    model: ConjugateModel, ascent: _Ascent, source: Arrays | Blocks | None, rtol: float, atol: float
 ) -> Iterator[_Ascent]:
     """Where the starts stand after each sweep, until all have converged."""
     statistics: Statistics | None = None
@@ -194,7 +196,7 @@ def check_fit(model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, callbac
 
 def prepared(
     model: ConjugateModel,
-    source: Source | None,
+    source: Arrays | Blocks | None,
     init: str | Mapping[str, Mapping[str, Array]] | None,
     rng: onp.random.Generator,
     starts: int,
@@ -203,19 +205,21 @@ def prepared(
     if source is None:
         first = onp.empty(0)
     else:
-        first = source.look(rng)
+        first = source.look(rng)["rows"]
         model = model.prepare(first, source.num_rows)
     return model, starting_params(model, init, first, rng, starts), first
 
 
-def total_statistics(model: ConjugateModel, params: Params, source: Source | None) -> Statistics:
+def total_statistics(
+    model: ConjugateModel, params: Params, source: Arrays | Blocks | None
+) -> Statistics:
     """Statistics of all rows of ``source``, added up block by block."""
     if source is None:
         return model.statistics(params, onp.empty(0))
     starts = len(next(iter(next(iter(params.values())).values())))
     size = max(1, ROWS_PER_BLOCK // starts)
     return reduce(
-        add_statistics, (model.statistics(params, block) for block in source.blocks(size))
+        add_statistics, (model.statistics(params, block["rows"]) for block in source.blocks(size))
     )
 
 
@@ -282,7 +286,7 @@ def put(old: Any, starts: onp.ndarray, new: Any) -> Any:
     return tree_map(replaced, old, new)
 
 
-def _source(model: ConjugateModel, rows: Any) -> Source | None:
+def _source(model: ConjugateModel, rows: Any) -> Arrays | Blocks | None:
     """Where the rows come from, again and again; None for a model that has none."""
     if not model.has_rows:
         if rows is not None:
@@ -290,12 +294,14 @@ def _source(model: ConjugateModel, rows: Any) -> Source | None:
         return None
     if rows is None:
         raise ArgumentError(f"rows: {type(model).__name__} needs data")
-    if callable(rows) or not hasattr(rows, "__len__"):
+    if callable(rows):
+        return source_of(rows, model.check, sum(len(model.check(block)) for block in rows()))
+    if not hasattr(rows, "__len__"):
         raise ArgumentError(
-            "rows: cavi reads all of them in every sweep, from an array or a memory map; "
-            "for a stream of blocks use svi"
+            "rows: cavi reads all of them in every sweep, from an array, a memory map or a "
+            "function that returns an iterator over blocks; for a stream of blocks use svi"
         )
-    return source_of(model, rows)
+    return source_of(rows, model.check)
 
 
 def _check_finite(elbos: onp.ndarray, starts: onp.ndarray, sweep: int) -> None:

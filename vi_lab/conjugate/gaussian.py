@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Self
 import numpy as onp
 
 import vi_lab.numpy as np
+from vi_lab.checks import as_finite
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, only_method
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
@@ -52,8 +53,8 @@ class GaussianTarget(ConjugateModel):
     precision: Array
 
     def __post_init__(self) -> None:
-        mean = onp.array(self.mean, dtype=float)
-        precision = onp.array(self.precision, dtype=float)
+        mean = onp.array(as_finite("mean", self.mean))
+        precision = onp.array(as_finite("precision", self.precision))
         if mean.ndim != 1 or mean.size == 0:
             raise ArgumentError(f"mean: must have the shape (D,), not {mean.shape}")
         if precision.shape != (mean.size, mean.size):
@@ -61,8 +62,6 @@ class GaussianTarget(ConjugateModel):
                 f"precision: must have the shape {(mean.size, mean.size)}, as mean has, "
                 f"not {precision.shape}"
             )
-        if not (onp.isfinite(mean).all() and onp.isfinite(precision).all()):
-            raise ArgumentError("mean, precision: must be finite")
         if not onp.allclose(precision, precision.T) or onp.linalg.eigvalsh(precision)[0] <= 0.0:
             raise ArgumentError("precision: must be symmetric and positive definite")
         object.__setattr__(self, "mean", mean)

@@ -42,7 +42,7 @@ from typing import Any, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import as_finite, check_positive
 from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
 from vi_lab.conjugate.mixture_wishart import (
     Naturals,
@@ -99,10 +99,10 @@ class GaussianMixture(Mixture):
         check_positive("mean_precision", self.mean_precision)
         if self.degrees_of_freedom is not None:
             check_positive("degrees_of_freedom", self.degrees_of_freedom)
-        if self.mean is not None and not onp.isfinite(onp.asarray(self.mean, dtype=float)).all():
-            raise ArgumentError(f"mean: must be finite, not {self.mean}")
+        if self.mean is not None:
+            as_finite("mean", self.mean)
         if self.scatter is not None:
-            _check_scatter(onp.asarray(self.scatter, dtype=float))
+            _check_scatter(as_finite("scatter", self.scatter))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -279,7 +279,6 @@ def _check_scatter(scatter: onp.ndarray) -> None:
     square = scatter.ndim in (0, 2) and matrix.shape[0] == matrix.shape[1]
     if (
         not square
-        or not onp.isfinite(matrix).all()
         or not onp.allclose(matrix, matrix.T, rtol=1e-10, atol=0.0)
         or onp.linalg.eigvalsh(matrix)[0] <= 0.0
     ):

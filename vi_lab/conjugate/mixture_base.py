@@ -75,11 +75,7 @@ class Mixture(ConjugateModel):
 
     # ------------------------------------------------------------------------ rows
     def check(self, rows: Any) -> onp.ndarray:
-        try:
-            dims = onp.ndim(rows)
-        except ValueError:  # ragged, which finite_rows will say
-            dims = 1
-        return finite_rows(rows, dims if dims in (1, 2) else 2)
+        return finite_rows(rows, 1, 2)
 
     def check_number(self, num_rows: int) -> None:
         """Refuse more components than rows: they could not be told apart."""

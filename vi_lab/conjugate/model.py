@@ -117,6 +117,7 @@ import numpy as onp
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError
+from vi_lab.model.data import refuse_masked
 
 Params = dict[str, dict[str, Array]]
 """Block -> name -> natural parameters: of a Gamma factor ``{"shape", "rate"}``, of a Normal
@@ -241,20 +242,31 @@ class ConjugateModel(ABC):
         """
 
 
-def finite_rows(rows: Any, dims: int) -> onp.ndarray:
+def finite_rows(rows: Any, *dims: int) -> onp.ndarray:
     """``rows`` as an array of floats with ``dims`` axes: what most models' ``check`` begins with.
+
+    ``dims`` are 1, 2 or both.
 
     Raises
     ------
     ValueError
-        if there are none, if they have other axes, or if some are NaN or infinite.
+        if there are none, if they have other axes, are masked or no real numbers, or if some
+        are NaN or infinite.
     """
+    refuse_masked("rows", rows)
     try:
-        array = onp.asarray(rows, dtype=float)
+        array = onp.asarray(rows)
+        array = array.astype(float) if array.dtype == object else array
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"rows: must be numbers, not {rows!r:.60}") from error
-    if array.ndim != dims:
-        wanted = "(N,)" if dims == 1 else "(N, D)"
+    if array.dtype.kind not in "biuf":
+        raise ArgumentError(
+            f"rows: must be numbers, and real, not {array.dtype} values; of complex ones give "
+            "both parts, as columns"
+        )
+    array = array.astype(float, copy=False)
+    if array.ndim not in dims:
+        wanted = " or ".join("(N,)" if axes == 1 else "(N, D)" for axes in dims)
         raise ArgumentError(f"rows: must have the shape {wanted}, not {array.shape}")
     if array.size == 0:
         raise ArgumentError(f"rows: are empty (shape {array.shape}); give at least one row")

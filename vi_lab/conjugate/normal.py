@@ -98,7 +98,7 @@ class NormalModel(ConjugateModel):
         return ("mu", "tau")
 
     def check(self, rows: Array) -> onp.ndarray:
-        return finite_rows(rows, dims=1)
+        return finite_rows(rows, 1)
 
     def prepare(self, rows: onp.ndarray, num_rows: int) -> Self:
         return self if self.origin is not None else replace(self, origin=float(rows.mean()))

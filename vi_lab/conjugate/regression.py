@@ -46,7 +46,7 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import as_finite, check_positive
 from vi_lab.conjugate.factors import (
     gamma_kl,
     gamma_mean_log,
@@ -109,11 +109,10 @@ class LinearRegression(ConjugateModel):
     def __post_init__(self) -> None:
         check_positive("shape", self.shape)
         check_positive("rate", self.rate)
-        if not onp.isfinite(self.mean).all():
-            raise ArgumentError(f"mean: must be finite, not {self.mean!r}")
+        as_finite("mean", self.mean)
         if not isinstance(self.precision, Gamma):
-            precision = onp.asarray(self.precision, dtype=float)
-            if not (onp.isfinite(precision) & (precision > 0.0)).all():
+            precision = as_finite("precision", self.precision)
+            if not (precision > 0.0).all():
                 raise ArgumentError(f"precision: must be positive, not {self.precision!r}")
 
     @property
@@ -121,7 +120,7 @@ class LinearRegression(ConjugateModel):
         return ("w", "tau", "alpha") if isinstance(self.precision, Gamma) else ("w", "tau")
 
     def check(self, rows: Array) -> onp.ndarray:
-        rows = finite_rows(rows, dims=2)
+        rows = finite_rows(rows, 2)
         if rows.shape[1] < 2:
             raise ArgumentError("rows: need a covariate at least, and the response as last column")
         return rows

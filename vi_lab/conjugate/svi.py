@@ -27,9 +27,9 @@ from vi_lab.checks import check_whole
 from vi_lab.conjugate.cavi import check_fit, prepared, take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
-from vi_lab.conjugate.streams import ArraySource, Source, source_of
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, NonFiniteError
+from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed, source_of
 from vi_lab.optimizers.schedules import (
     RobbinsMonro,
     StepSize,
@@ -71,10 +71,12 @@ def svi(
     ----------
     model : a conjugate model with data
     rows : an array; a memory map, or a stream of blocks of rows, neither of which is ever
-        held whole (see `vi_lab.conjugate.streams` for what is random then). A stream is a
+        held whole (see `vi_lab.model.rows` for what is random then). A stream is a
         function that returns an iterator over blocks, called for each epoch, or such an
         iterator itself, which makes one epoch
-    batch : B, rows in a minibatch
+    batch : B, rows in a minibatch. Where B does not divide N, a minibatch holds the end of one
+        epoch and the beginning of the next; only the last of a stream that ends is smaller, and
+        its step is as much shorter
     step_size : rho_t in (0, 1], a number or a schedule of `vi_lab.optimizers.schedules`, called
         with t = 1, 2, ...; by default t^-0.7. A `RobbinsMonro` with ``initial=1`` is that of
         Hoffman et al.; a larger ``delay`` takes shorter steps at first
@@ -112,11 +114,11 @@ def svi(
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
     with held_interrupts() as pressed:
-        source = source_of(model, rows, num_rows)
+        source = source_of(rows, model.check, num_rows)
         steps = _number_of_steps(steps, epochs, source.num_rows, batch)
         every = _steps_between_evaluations(evaluate_every, steps)
         model, params, first = prepared(model, source, init, rng, 1)
-        test = ArraySource(first) if evaluate_on is None else source_of(model, evaluate_on)
+        test = source_of(first if evaluate_on is None else evaluate_on, model.check)
     watch = _Watch(model, test, source.num_rows)
     at = _Position(params, 0, 0)
     evaluations: list[tuple[int, float]] = []  # rows read, ELBO
@@ -165,22 +167,25 @@ class _Position(NamedTuple):
 def _steps(
     model: ConjugateModel,
     at: _Position,
-    source: Source,
+    source: Arrays | Blocks,
     batch: int,
     step_size: StepSize,
     rng: onp.random.Generator,
 ) -> Iterator[_Position]:
     """The position after each step, until a stream that cannot begin again has ended."""
-    for rows in _epochs(source, batch, rng):
+    for minibatch in _minibatches(source, batch, rng):
+        rows = minibatch["rows"]
         rho = step_size_at(step_size, at.steps + 1)
         if not 0.0 < rho <= 1.0:
             raise ArgumentError(
                 f"step_size: is {rho!r} at step {at.steps + 1}, but a natural-gradient step goes "
                 "from where q is, 0, to the optimum for the minibatch, 1: give one in (0, 1]"
             )
-        statistics = scale_statistics(model.statistics(at.params, rows), source.num_rows / batch)
-        params = natural_step(model, at.params, statistics, rho)
-        at = _Position(params, at.steps + 1, at.rows + batch)
+        rho *= len(rows) / batch  # less than B rows are there only at the end of a stream
+        statistics = model.statistics(at.params, rows)
+        scaled = scale_statistics(statistics, source.num_rows / len(rows))
+        params = natural_step(model, at.params, scaled, rho)
+        at = _Position(params, at.steps + 1, at.rows + len(rows))
         yield at
 
 
@@ -189,7 +194,7 @@ class _Watch:
     """The ELBO of all N rows, estimated from those of ``source``."""
 
     model: ConjugateModel
-    source: Source
+    source: Arrays | Blocks
     num_rows: int
 
     def elbo(self, at: _Position) -> float:
@@ -204,14 +209,11 @@ class _Watch:
         return value
 
 
-def _epochs(source: Source, batch: int, rng: onp.random.Generator) -> Iterator[onp.ndarray]:
-    """Minibatches of epoch after epoch, until a stream that cannot begin again has ended."""
-    empty = False
-    while not empty:
-        empty = True
-        for rows in source.epoch(batch, rng):
-            empty = False
-            yield rows
+def _minibatches(source: Arrays | Blocks, batch: int, rng: onp.random.Generator) -> Batches:
+    """Minibatches without end, or until a stream that cannot begin again has ended."""
+    if isinstance(source, Arrays) and source.in_one_part:
+        return Batches(source, batch, InTurn.of(rng, source.num_rows))
+    return Batches(source, batch, Keyed(int(rng.integers(2**63))))
 
 
 def _number_of_steps(steps: int | None, epochs: int | None, num_rows: int, batch: int) -> int:
@@ -224,7 +226,7 @@ def _number_of_steps(steps: int | None, epochs: int | None, num_rows: int, batch
         return steps
     epochs = DEFAULT_EPOCHS if epochs is None else epochs
     check_whole("epochs", epochs, least=1)
-    return epochs * (num_rows // batch)
+    return epochs * num_rows // batch
 
 
 def _steps_between_evaluations(asked: int | None, steps: int) -> int:

@@ -6,8 +6,10 @@ which these broadcast and ``event`` the shape of one value (``()`` for scalars),
 * ``log_prob(x)`` takes ``x`` of shape ``(..., *batch, *event)``, or any that broadcasts
   against it, and returns the log density, ``(..., *batch)``, minus infinity outside the
   support;
-* ``log_prob_in_support(x)`` is the bare formula, for values known to be inside: those
-  of a latent, which come out of a transform onto the support;
+* ``log_prob_in_support(x)`` is the bare formula, for values known to be inside;
+* ``log_prob_of_latent(x, log_slack)`` is the same for a latent, which comes out of a transform
+  onto the support: then the logarithms of its distances to the bounds are known, exactly even
+  where x itself has rounded onto one (`vi_lab.transforms.supports.LogSlack`);
 * ``sample(rng, shape)`` returns a NumPy array of shape ``(*shape, *batch, *event)``.
 
 **Outside the support** a formula may be undefined (the log of a negative number), and
@@ -62,15 +64,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as onp
 
 import vi_lab.numpy as np
+from vi_lab.checks import NUMBERS, REAL_KINDS, as_real, as_shape, every, is_constant
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, UnsupportedError
 from vi_lab.transforms import supports
-from vi_lab.transforms.supports import Support
+from vi_lab.transforms.supports import LogSlack, Support
 
-Shape = int | tuple[int, ...]
-
-NUMBERS = (float, int)  # a tuple: `isinstance` is three times slower on `float | int`
-CONSTANTS = (float, int, onp.generic)
+Shape = int | tuple[int, ...]  # an int is the length of one axis
 
 # Densities that are defined on the whole space need no check of their argument.
 EVERYWHERE = (supports.Real, supports.RealVector)
@@ -91,30 +91,6 @@ COUNT = Rule("a whole number, zero or positive", lambda v: (v >= 0) & (v < math.
 NOT_NAN = Rule("a number (infinity included), not NaN", lambda v: v == v)  # noqa: PLR0124
 
 
-def is_constant(x: Array) -> bool:
-    """Whether ``x`` is a plain number or NumPy array, whose value may be looked at.
-
-    An engine's tracers are not; nor are arrays of a subclass, such as those with
-    which a model finds out whether its program branches on values.
-    """
-    return isinstance(x, CONSTANTS) or type(x) is onp.ndarray
-
-
-def as_array(x: Any) -> Array:
-    """``x``, with a list or tuple made into an array: of constants, or of tracers."""
-    if not isinstance(x, list | tuple):
-        return x
-    try:
-        return onp.asarray(x, dtype=float)
-    except (TypeError, ValueError):
-        return np.array(x)
-
-
-def every(condition: Any) -> bool:
-    """Whether a constant condition holds in every entry; quick for a bool."""
-    return condition if isinstance(condition, bool) else bool(onp.all(condition))
-
-
 def check(distribution: Any, name: str, rule: Rule) -> None:
     """Refuse a constant parameter that breaks ``rule``; a list becomes an array.
 
@@ -127,11 +103,8 @@ def check(distribution: Any, name: str, rule: Rule) -> None:
     # Most parameters are good plain numbers, and records are made at each step.
     if isinstance(value, NUMBERS) and rule.holds(value):
         return
-    value = as_array(value)
-    if not is_constant(value):
-        if value is None or isinstance(value, str):
-            raise ArgumentError(f"{_names(distribution, name)} must be a number, not {value!r}")
-    elif not (good := onp.asarray(rule.holds(value))).all():
+    value = as_real(_names(distribution, name), value)
+    if is_constant(value) and not (good := onp.asarray(rule.holds(value))).all():
         first = onp.asarray(value)[~good].flat[0]
         raise ArgumentError(
             f"{_names(distribution, name)} must be {rule.text}, but {good.size - good.sum()} of "
@@ -196,23 +169,68 @@ class Distribution(ABC):
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         """Independent draws, a NumPy array of shape ``(*shape, *batch_shape, *event_shape)``."""
 
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        """The log density at ``x`` in the support; ``log_slack()`` gives its exact log slacks.
+
+        A density without the logarithm of a slack has no use for them, and does not call it.
+        """
+        return self.log_prob_in_support(x)
+
     def log_prob(self, x: Any) -> Array:
-        """The log density (of counts: the log probability) at ``x``; -inf outside the support."""
-        x = as_array(x)
+        """The log density (of counts: the log probability) at ``x``; -inf outside the support.
+
+        Raises
+        ------
+        ValueError
+            if ``x`` is not made of real numbers, or has a shape that does not fit.
+        """
+        if type(x) is not onp.ndarray or x.dtype.kind not in REAL_KINDS:
+            x = as_real("x:", x)
         support = self.support
-        if isinstance(support, EVERYWHERE):
-            return self.log_prob_in_support(x)
-        inside = support.contains(x)
-        if is_constant(inside) and every(inside):
-            return self.log_prob_in_support(x)
-        event = (1,) * support.event_ndim
-        selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
-        safe = np.where(selects, x, support.interior(onp.shape(x)))
-        return np.where(inside, self.log_prob_in_support(safe), -onp.inf)
+        if support.event_ndim:
+            self._check_event(onp.shape(x))
+        try:
+            if isinstance(support, EVERYWHERE):
+                return self.log_prob_in_support(x)
+            inside = support.contains(x)
+            if is_constant(inside) and every(inside):
+                return self.log_prob_in_support(x)
+            event = (1,) * support.event_ndim
+            selects = np.reshape(inside, onp.shape(inside) + event) if event else inside
+            safe = np.where(selects, x, support.interior(onp.shape(x)))
+            return np.where(inside, self.log_prob_in_support(safe), -onp.inf)
+        except (TypeError, ValueError):
+            self._check_batch(onp.shape(x))
+            raise
+
+    def _check_event(self, shape: tuple[int, ...]) -> None:
+        """Refuse values that are no vectors or matrices of this distribution."""
+        ndim = self.support.event_ndim
+        event, found = self.event_shape, shape[max(len(shape) - ndim, 0) :]
+        square = ndim == 1 or found[:1] == found[1:]
+        if len(found) == ndim and square and found == (event or found):
+            return
+        wanted = ", ".join(map(str, event)) or ("K" if ndim == 1 else "K, K")
+        raise ArgumentError(
+            f"x: {type(self).__name__} is a distribution of values of shape ({wanted}), but x has "
+            f"the shape {shape}; give (..., {wanted})"
+        )
+
+    def _check_batch(self, shape: tuple[int, ...]) -> None:
+        """Refuse values that do not broadcast against the parameters."""
+        batch = self.batch_shape
+        try:
+            onp.broadcast_shapes(shape, batch + self.event_shape)
+        except ValueError:
+            raise ArgumentError(
+                f"x: of shape {shape} does not broadcast against {type(self).__name__}'s "
+                f"parameters of shape {batch}; make the shapes equal, or of length 1 where they "
+                "differ"
+            ) from None
 
     def _size(self, shape: Shape) -> tuple[int, ...]:
         """``(*shape, *batch_shape)``, the size of a block of scalar draws."""
-        return ((shape,) if isinstance(shape, int) else tuple(shape)) + self.batch_shape
+        return as_shape("shape", shape) + self.batch_shape
 
     def _broadcast(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,19 +10,17 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.checks import check_order
 from vi_lab.distributions.base import (
     FINITE,
     POSITIVE,
     Continuous,
     Rule,
     Shape,
-    every,
-    is_constant,
     safe_log,
 )
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
-from vi_lab.transforms.supports import Interval, Support
+from vi_lab.transforms.supports import Interval, LogSlack, Support
 
 UNIT_INTERVAL = Interval(0.0, 1.0)
 
@@ -50,8 +48,16 @@ class Beta(Continuous):
 
     def log_prob_in_support(self, x: Array) -> Array:
         a, b = self.alpha, self.beta
-        log_normaliser = sp.gammaln(a) + sp.gammaln(b) - sp.gammaln(a + b)
-        return sp.xlogy(a - 1.0, x) + sp.xlog1py(b - 1.0, -x) - log_normaliser
+        return sp.xlogy(a - 1.0, x) + sp.xlog1py(b - 1.0, -x) - self._log_normaliser()
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        log_x, log_rest = log_slack()
+        a, b = self.alpha, self.beta
+        return (a - 1.0) * log_x + (b - 1.0) * log_rest - self._log_normaliser()
+
+    def _log_normaliser(self) -> Array:
+        a, b = self.alpha, self.beta
+        return sp.gammaln(a) + sp.gammaln(b) - sp.gammaln(a + b)
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return rng.beta(self.alpha, self.beta, self._size(shape))
@@ -91,7 +97,7 @@ class Uniform(Continuous):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_order(self, self.lower, self.upper)
+        check_order("Uniform", self.lower, self.upper)
 
     @property
     def support(self) -> Support:
@@ -115,12 +121,3 @@ class Uniform(Continuous):
 
     def inverse_log_survival(self, log_q: onp.ndarray) -> onp.ndarray:
         return self.upper - (self.upper - self.lower) * onp.exp(log_q)
-
-
-def check_order(distribution: Any, lower: Array, upper: Array) -> None:
-    """Refuse constant bounds that leave nothing between them."""
-    if is_constant(lower) and is_constant(upper) and not every(lower < upper):
-        raise ArgumentError(
-            f"lower, upper: {type(distribution).__name__} needs lower < upper in every entry, "
-            f"not lower={lower} and upper={upper}; exchange or move the bounds"
-        )

@@ -26,7 +26,7 @@ stretched to [-1, 1].
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -34,10 +34,11 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.checks import is_whole
 from vi_lab.distributions.base import POSITIVE, Distribution, Rule, Shape
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
-from vi_lab.transforms.supports import CorrelationCholesky, Support
+from vi_lab.transforms.supports import CorrelationCholesky, LogSlack, Support
 
 LOG_PI = math.log(math.pi)
 
@@ -62,11 +63,12 @@ class LKJCholesky(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not isinstance(self.dim, int) or self.dim < 2:
+        if not is_whole(self.dim) or self.dim < 2:
             raise ArgumentError(
                 f"dim: LKJCholesky's dim must be an integer of at least 2, not {self.dim!r}; "
                 "give the number of rows of the correlation matrix"
             )
+        object.__setattr__(self, "dim", int(self.dim))
 
     @property
     def support(self) -> Support:
@@ -77,12 +79,19 @@ class LKJCholesky(Distribution):
         return (self.dim, self.dim)
 
     def log_prob_in_support(self, x: Array) -> Array:
+        k = onp.arange(1, self.dim)
+        return self._at(np.log(x[..., k, k]))
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        return self._at(log_slack().lower[..., 1:])
+
+    def _at(self, log_diagonal: Array) -> Array:
+        """The log density from log L_kk, k = 2, ..., K."""
         K, k, c = self._rows(self.concentration)
-        diagonal = x[..., k - 1, k - 1]
         log_z = np.sum(0.5 * (k - 1) * LOG_PI + sp.gammaln(c), axis=-1) - (K - 1) * sp.gammaln(
             self.concentration + 0.5 * (K - 1)
         )
-        return np.sum((2.0 * c - 2.0) * np.log(diagonal), axis=-1) - log_z
+        return np.sum((2.0 * c - 2.0) * log_diagonal, axis=-1) - log_z
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         K, _, c = self._rows(onp.asarray(self.concentration))

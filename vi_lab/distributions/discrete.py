@@ -20,6 +20,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.checks import is_constant
 from vi_lab.distributions.base import (
     COUNT,
     FINITE,
@@ -30,7 +31,6 @@ from vi_lab.distributions.base import (
     Shape,
     check,
     check_one_of,
-    is_constant,
 )
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError

@@ -9,7 +9,7 @@ import numpy as onp
 
 from vi_lab.distributions.base import Distribution, Shape
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.transforms.supports import Real, Support
 
 REAL_LINE = Real()
@@ -23,6 +23,11 @@ class Flat(Distribution):
     2. Its batch shape is that of the support's bounds. A support of vectors or matrices
     does not know their size: give it with ``m.sample(..., shape=)``.
 
+    Raises
+    ------
+    TypeError
+        if ``support`` is no support.
+
     Examples
     --------
     >>> from vi_lab.distributions import Flat
@@ -32,6 +37,14 @@ class Flat(Distribution):
     """
 
     support: Support = REAL_LINE  # a field where others compute it
+
+    def __post_init__(self) -> None:
+        support: Any = self.support
+        if isinstance(support, type) or not hasattr(support, "contains"):
+            raise ArgumentTypeError(
+                f"support: Flat needs a support such as vi_lab.transforms.supports.Positive() or "
+                f"Interval(0.0, 1.0), not {support!r}"
+            )
 
     @property
     def batch_shape(self) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ class StudentT(SymmetricLocationScale):
             - (0.5 * np.log(df) + LOG_ROOT_PI)
             - np.log(self.scale)
         )
-        return constant - half * np.log1p(np.square(self.standardised(x)) / df)
+        return constant - half * sp.log1p_square(centred(x, self.loc) / (np.sqrt(df) * self.scale))
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.loc + self.scale * rng.standard_t(self.df, self._size(shape))
@@ -186,7 +186,7 @@ class Cauchy(SymmetricLocationScale):
     scale: Array
 
     def log_prob_in_support(self, x: Array) -> Array:
-        return -np.log(math.pi * self.scale) - np.log1p(np.square(self.standardised(x)))
+        return -np.log(math.pi * self.scale) - sp.log1p_square(self.standardised(x))
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.loc + self.scale * rng.standard_cauchy(self._size(shape))

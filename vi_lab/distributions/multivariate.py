@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,20 +11,19 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.checks import is_constant
 from vi_lab.distributions.base import (
     FINITE,
     POSITIVE,
     Distribution,
     Rule,
     Shape,
-    as_array,
     check,
     check_one_of,
-    is_constant,
 )
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
-from vi_lab.transforms.supports import RealVector, Simplex, Support
+from vi_lab.transforms.supports import LogSlack, RealVector, Simplex, Support
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
 
@@ -67,9 +66,16 @@ class Dirichlet(Distribution):
         return onp.shape(self.concentration)[-1:]
 
     def log_prob_in_support(self, x: Array) -> Array:
+        return self._normalised(sp.xlogy(self.concentration - 1.0, x))
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        return self._normalised((self.concentration - 1.0) * log_slack().lower)
+
+    def _normalised(self, logarithms: Array) -> Array:
+        """The log density from (a_k - 1) log x_k."""
         a = self.concentration
         log_normaliser = np.sum(sp.gammaln(a), axis=-1) - sp.gammaln(np.sum(a, axis=-1))
-        return np.sum(sp.xlogy(a - 1.0, x), axis=-1) - log_normaliser
+        return np.sum(logarithms, axis=-1) - log_normaliser
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         """Stick breaking: x_k is a Beta(a_k, a_{k+1} + ... + a_K) share of what is left.
@@ -116,7 +122,7 @@ class MultivariateNormal(Distribution):
     def __post_init__(self) -> None:
         check(self, "loc", FINITE)
         name = check_one_of(self, {"covariance": FINITE, "scale_tril": FINITE})
-        matrix = as_array(getattr(self, name))
+        matrix = getattr(self, name)
         shape, dim = onp.shape(matrix), onp.shape(self.loc)[-1:]
         if not dim or shape != dim + dim:
             raise ArgumentError(

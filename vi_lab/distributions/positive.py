@@ -10,7 +10,7 @@ there: :math:`(a-1) \log x` is written ``xlogy(a - 1, x)``, which is 0 for a = 1
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from vi_lab.distributions.base import (
 )
 from vi_lab.distributions.location_scale import LOG_ROOT_PI, LOG_TWO, ROOT_TWO
 from vi_lab.engine import Array
-from vi_lab.transforms.supports import NonNegative, Positive, Support
+from vi_lab.transforms.supports import LogSlack, NonNegative, Positive, Support
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +91,13 @@ class HalfCauchy(Continuous):
         return NonNegative()
 
     def log_prob_in_support(self, x: Array) -> Array:
-        return -np.log(0.5 * math.pi * self.scale) - np.log1p(np.square(x / self.scale))
+        return -np.log(0.5 * math.pi * self.scale) - sp.log1p_square(x / self.scale)
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        # log(1 + e^{2u}) = -log s(-2u) of u = log x - log scale, whose e^u may overflow.
+        log_scale = np.log(self.scale)
+        u = log_slack().lower - log_scale
+        return sp.log_expit(-2.0 * u) - (math.log(0.5 * math.pi) + log_scale)
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.scale * onp.abs(rng.standard_cauchy(self._size(shape)))
@@ -170,6 +176,10 @@ class Gamma(Continuous):
         a, r = self.concentration, self.rate
         return (a * np.log(r) - sp.gammaln(a)) + sp.xlogy(a - 1.0, x) - r * x
 
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        a, r = self.concentration, self.rate
+        return (a * np.log(r) - sp.gammaln(a)) + (a - 1.0) * log_slack().lower - r * x
+
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return rng.standard_gamma(self.concentration, self._size(shape)) / self.rate
 
@@ -214,8 +224,15 @@ class InverseGamma(Continuous):
         return Positive()
 
     def log_prob_in_support(self, x: Array) -> Array:
+        return self._at(np.log(x))
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        return self._at(log_slack().lower)
+
+    def _at(self, log_x: Array) -> Array:
         a, s = self.concentration, self.scale
-        return (a * np.log(s) - sp.gammaln(a)) - (a + 1.0) * np.log(x) - s / x
+        # Not s / x, whose derivative s / x^2 overflows or underflows long before.
+        return (a * np.log(s) - sp.gammaln(a)) - (a + 1.0) * log_x - s * np.exp(-log_x)
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.scale / rng.standard_gamma(self.concentration, self._size(shape))
@@ -258,9 +275,14 @@ class LogNormal(Continuous):
         return Positive()
 
     def log_prob_in_support(self, x: Array) -> Array:
+        return self._at(np.log(x))
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        return self._at(log_slack().lower)
+
+    def _at(self, log_x: Array) -> Array:
         s = ROOT_TWO * self.scale  # as for `Normal`
-        z = np.log(x)
-        return (-LOG_ROOT_PI - np.log(s)) - np.square(centred(z, self.loc) / s) - z
+        return (-LOG_ROOT_PI - np.log(s)) - np.square(centred(log_x, self.loc) / s) - log_x
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return rng.lognormal(self.loc, self.scale, self._size(shape))

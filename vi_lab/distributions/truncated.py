@@ -18,26 +18,19 @@ uniform, all in logarithms.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.distributions.base import (
-    NOT_NAN,
-    Continuous,
-    Distribution,
-    Shape,
-    check,
-    every,
-    is_constant,
-)
-from vi_lab.distributions.bounded import check_order
+from vi_lab.checks import check_order, every, is_constant
+from vi_lab.distributions.base import NOT_NAN, Continuous, Distribution, Shape, check
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from vi_lab.transforms import supports
-from vi_lab.transforms.supports import Support
+from vi_lab.transforms.supports import LogSlack, Support
 
 LOG_HALF = math.log(0.5)
 
@@ -82,10 +75,10 @@ class Truncated(Distribution):
             )
         check(self, "lower", NOT_NAN)
         check(self, "upper", NOT_NAN)
-        check_order(self, self.lower, self.upper)
+        check_order("Truncated", self.lower, self.upper)
         first, last = self._ends()
-        check_order(self, self.lower, last)
-        check_order(self, first, self.upper)
+        check_order("Truncated", self.lower, last)
+        check_order("Truncated", first, self.upper)
         below = _cuts_off("lower", self.lower, self.lower > first)
         above = _cuts_off("upper", self.upper, self.upper < last)
         object.__setattr__(self, "_cuts", (below, above))
@@ -118,6 +111,19 @@ class Truncated(Distribution):
 
     def log_prob_in_support(self, x: Array) -> Array:
         return self.distribution.log_prob_in_support(x) - self.log_mass()
+
+    def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
+        d, (below, above) = self.distribution, self._cuts
+        first, last = self._ends()
+
+        def of_parent() -> LogSlack:
+            """The slacks of the uncut support: where a bound cuts, no longer near 0."""
+            slack = log_slack()
+            lower = np.log(x - first) if below and every(first > -math.inf) else slack.lower
+            upper = np.log(last - x) if above and every(last < math.inf) else slack.upper
+            return LogSlack(lower, upper)
+
+        return d.log_prob_of_latent(x, of_parent) - self.log_mass()
 
     def log_mass(self) -> Array:
         """The log probability log Z that ``distribution`` gives to the interval.

@@ -28,8 +28,7 @@ from typing import Any, Protocol
 
 import numpy as onp
 
-from vi_lab.checks import check_name
-from vi_lab.errors import EngineError, MissingPackageError
+from vi_lab.errors import ArgumentError, EngineError, MissingPackageError
 
 NAMES = ("autograd", "jax")
 
@@ -221,7 +220,8 @@ def get(name: str | None = None) -> Engine:
 
 def load(name: str) -> Engine:
     """Import and return one engine, with a message to act on if that fails."""
-    check_name("engine", name, NAMES)
+    if name not in NAMES:
+        raise ArgumentError(f"engine: {name!r} is none of {NAMES}; choose one of these")
     if name == "jax" and not _jax_is_installed():
         raise MissingPackageError(
             "engine 'jax' needs JAX, which is not installed here; "

@@ -41,7 +41,7 @@ def unbroadcast(like: Array, pullback: Callable[[Array], Array]) -> Callable[[Ar
 
 
 # autograd's own rule for `where` forgets to sum over the axes along which a branch was repeated,
-# so that its derivative has the wrong shape. Hence one of our own, and a namespace that has it:
+# so that its derivative has the wrong shape. Hence one of our own, in a namespace of our own:
 # other users of autograd in this process keep theirs.
 _where = primitive(onp.where)
 defvjp(
@@ -57,7 +57,28 @@ def where(condition: Array, *branches: Array) -> Array:
     return _where(condition, *branches) if branches else onp.where(constant(condition))
 
 
-_numpy = SimpleNamespace(**{**vars(autograd.numpy), "where": where})
+def _log_sum(log_of_sum: Callable, exp: Callable[[Array], Array]) -> Callable:
+    """``log_of_sum(x, y)``, of which each argument has its share, and of a sum of 0 none.
+
+    autograd's own rule has -inf - (-inf) in the exponent there.
+    """
+    traced: Callable = primitive(lambda x, y: log_of_sum(x, y))
+
+    def share(argnum: int) -> Callable:
+        def pullback(ans: Array, *args: Array) -> Callable:
+            total = where(constant(ans) == -onp.inf, 0.0, ans)
+            return unbroadcast(args[argnum], lambda g: g * exp(args[argnum] - total))
+
+        return pullback
+
+    defvjp(traced, share(0), share(1))
+    return traced
+
+
+_numpy = SimpleNamespace(**vars(autograd.numpy))
+_numpy.where = where
+_numpy.logaddexp = _log_sum(onp.logaddexp, autograd.numpy.exp)
+_numpy.logaddexp2 = _log_sum(onp.logaddexp2, autograd.numpy.exp2)
 
 
 class AutogradEngine:

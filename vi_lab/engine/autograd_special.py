@@ -79,6 +79,11 @@ gammainc = _in_last(special.gammainc, 1, _gamma_density)
 gammaincc = _in_last(special.gammaincc, 1, lambda a, x: -_gamma_density(a, x))
 betainc = _in_last(special.betainc, 2, _beta_density)
 
+# 2t / (1 + t^2), by halves: 1 / (1 + t^2) may underflow where its product with t does not.
+log1p_square = _unary(
+    plain.log1p_square, lambda ans, t: 2.0 * (t * np.exp(-0.5 * ans)) * np.exp(-0.5 * ans)
+)
+
 # ------------------------------------------------------- normal and logistic family
 erf = _unary(special.erf, lambda ans, x: 2.0 / onp.sqrt(onp.pi) * np.exp(-(x**2)))
 ndtr = _unary(special.ndtr, lambda ans, x: np.exp(-0.5 * x**2) / ROOT_TWO_PI)
@@ -89,13 +94,24 @@ logit = _unary(special.logit, lambda ans, x: 1.0 / (x * (1.0 - x)))
 log_expit = _unary(special.log_expit, lambda ans, x: expit(-x))
 
 
-def logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
-    """log sum exp(a), shifted by the largest term, a constant of differentiation."""
-    top = onp.max(constant(a), axis=axis, keepdims=True)
+def _logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+    """log sum exp(a), shifted by the largest term."""
+    top = onp.max(a, axis=axis, keepdims=True)
     top = onp.where(onp.isfinite(top), top, 0.0)
     with onp.errstate(divide="ignore"):  # log 0 = -inf, where every term is -inf
-        total = np.log(np.sum(np.exp(a - top), axis=axis, keepdims=keepdims))
+        total = onp.log(onp.sum(onp.exp(a - top), axis=axis, keepdims=keepdims))
     return total + (top if keepdims else onp.squeeze(top, axis=axis))
+
+
+def _softmax(ans: Array, a: Array, axis: Any = None, keepdims: bool = False) -> Callable:
+    """exp(a - ans): shares of the sum. Where the sum is 0 nothing has a share, not 0/0 of it."""
+    shape = onp.shape(onp.max(constant(a), axis=axis, keepdims=True))
+    total = np.reshape(where(constant(ans) == -onp.inf, 0.0, ans), shape)
+    return lambda g: np.reshape(g, shape) * np.exp(a - total)
+
+
+logsumexp: Callable = primitive(_logsumexp)
+defvjp(logsumexp, _softmax)
 
 
 # ------------------------------------------------------------------ linear algebra

@@ -17,17 +17,38 @@ import jax.numpy as jnp
 import numpy as onp
 from jax import lax
 
-from vi_lab.engine import Array, Tree, running
+from vi_lab.engine import Array, Tree, plain, running
 from vi_lab.engine.xla import compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
+
+
+class _Numpy:
+    """`jax.numpy` with two rules mended: the derivative of log(0 + 0) is NaN there, not 0."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(jnp, name)
+
+    def logaddexp(self, x: Array, y: Array) -> Array:
+        return _of_nothing(jnp.logaddexp, x, y)
+
+    def logaddexp2(self, x: Array, y: Array) -> Array:
+        return _of_nothing(jnp.logaddexp2, x, y)
+
+
+def _of_nothing(log_add: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
+    """``log_add(x, y)``; where both are -inf, a constant."""
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    nothing = (x == -jnp.inf) & (y == -jnp.inf)
+    added = log_add(jnp.where(nothing, 0.0, x), jnp.where(nothing, 0.0, y))
+    return jnp.where(nothing, -jnp.inf, added)
 
 
 class JaxEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "jax"
-    numpy = jnp
+    numpy = _Numpy()
 
     @property
     def special(self) -> Any:
@@ -127,11 +148,28 @@ def _special() -> SimpleNamespace:
 
         return function
 
-    names = "betainc digamma erf expit gammainc gammaincc gammaln logit logsumexp ndtr"
+    def logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+        # JAX's own has a NaN derivative where every term is -inf: 0/0 of the sum. Here log 0 is
+        # a constant.
+        top = lax.stop_gradient(jnp.max(a, axis=axis, keepdims=True))
+        top = jnp.where(jnp.isfinite(top), top, 0.0)
+        total = jnp.sum(jnp.exp(a - top), axis=axis, keepdims=True)
+        log = jnp.where(total == 0.0, -jnp.inf, jnp.log(jnp.where(total == 0.0, 1.0, total))) + top
+        return log if keepdims else jnp.squeeze(log, axis=axis)
+
+    def log1p_square(t: Array) -> Array:
+        # One logarithm for both: log(1 + t^2), or 2 log(1 + |t|) where t^2 overflows.
+        large = jnp.abs(t) > plain.LARGE
+        square = jnp.square(jnp.where(large, 0.0, t))
+        return jnp.where(large, 2.0, 1.0) * jnp.log1p(jnp.where(large, jnp.abs(t), square))
+
+    names = "betainc digamma erf expit gammainc gammaincc gammaln logit ndtr"
     return SimpleNamespace(
         **{name: getattr(special, name) for name in names.split()},
         xlogy=x_log(jnp.log, 0.0),
         xlog1py=x_log(jnp.log1p, 1.0),
+        logsumexp=logsumexp,
+        log1p_square=log1p_square,
         log_expit=jax.nn.log_sigmoid,
         # JAX's default of three terms of the tail series is off by 4e-9 below -20.
         log_ndtr=lambda x: special.log_ndtr(x, series_order=8),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as onp
 from scipy.linalg import solve_triangular as _solve_triangular
 from scipy.special import (
     betainc,
@@ -28,6 +29,7 @@ __all__ = [
     "gammainc",
     "gammaincc",
     "gammaln",
+    "log1p_square",
     "log_expit",
     "log_ndtr",
     "logit",
@@ -38,7 +40,24 @@ __all__ = [
     "xlogy",
 ]
 
+LARGE = 1e100  # above it 1 + t is t, and t^2 may overflow, or its reciprocal underflow
+
 
 def solve_triangular(lower: Any, b: Any, trans: int = 0) -> Any:
     """x with ``lower @ x = b`` (or ``lower.T @ x = b`` if trans=1)."""
     return _solve_triangular(lower, b, trans=trans, lower=True, check_finite=False)
+
+
+def log1p_square(t: Any) -> Any:
+    """log(1 + t^2), which is 2 log abs(t) where the square overflows."""
+    if isinstance(t, float) and -LARGE < t < LARGE:
+        return onp.log1p(t * t)  # quicker for a number than what follows
+    try:
+        with onp.errstate(over="raise"):
+            return onp.log1p(onp.square(t))
+    except FloatingPointError:
+        m = onp.abs(t)
+        large = m > LARGE
+        return onp.where(large, 2.0, 1.0) * onp.log1p(
+            onp.where(large, m, onp.square(onp.where(large, 0.0, m)))
+        )

@@ -19,7 +19,10 @@ identity give
 At :math:`y = \epsilon + W\eta` the last one is :math:`u = \epsilon - W M^{-1}
 (W^\top\epsilon - \eta)`, because :math:`W^\top W \eta = M\eta - \eta`: the part of y
 along W, which may be large, never has to cancel. The score of q there is
-:math:`-u / \sigma`.
+:math:`-u / \sigma`. Nor does the exponent of q, as the sum of squares of the least y = u + W c:
+
+.. math:: y^\top (I_D + WW^\top)^{-1} y = |u|^2 + |c|^2, \qquad c = M^{-1} W^\top y, \quad
+   u = y - W c.
 
 The ELBO depends on W through :math:`W W^\top` alone, so W = 0 is a saddle where the
 gradient vanishes; `init` starts beside it.
@@ -99,17 +102,17 @@ class LowRankGaussian(LocationScaleGaussian):
     def log_density(self, params: Params, z: Array) -> Array:
         y = (z - params["loc"]) * np.exp(-params["log_scale"])
         root = _root(params)
-        along = np.dot(_solve(root, np.dot(y, params["factors"])), params["factors"].T)
-        return log_normal(
-            np.sum(y * (y - along), axis=-1), _log_det_scale(params, root), dimension(params)
-        )
+        common = _solve(root, np.dot(y, params["factors"]))
+        own = y - np.dot(common, params["factors"].T)
+        return log_normal(_norm(own, common), _log_det_scale(params, root), dimension(params))
 
     def log_density_and_score(self, params: Params, eps: Array) -> tuple[Array, Array]:
         factors, root = params["factors"], _root(params)
         own, common = _split(params, eps)
-        u = own - np.dot(_solve(root, np.dot(own, factors) - common), factors.T)
-        y = own + np.dot(common, factors.T)
-        log_q = log_normal(np.sum(y * u, axis=-1), _log_det_scale(params, root), dimension(params))
+        change = _solve(root, np.dot(own, factors) - common)  # from eta to c
+        u = own - np.dot(change, factors.T)
+        squares = _norm(u, common + change)
+        log_q = log_normal(squares, _log_det_scale(params, root), dimension(params))
         return log_q, -u * np.exp(-params["log_scale"])
 
     def entropy(self, params: Params) -> Array:
@@ -140,6 +143,11 @@ def _root(params: Params) -> Array:
 def _solve(root: Array, v: Array) -> Array:
     """M^-1 v = C^-T C^-1 v, for ``v`` (r,) or (S, r)."""
     return sp.solve_triangular(root, sp.solve_triangular(root, v.T), trans=1).T
+
+
+def _norm(own: Array, common: Array) -> Array:
+    """The sum of squares of ``own`` (..., D) and ``common`` (..., r)."""
+    return np.sum(np.square(own), axis=-1) + np.sum(np.square(common), axis=-1)
 
 
 def _log_det_scale(params: Params, root: Array) -> Array:

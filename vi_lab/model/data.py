@@ -1,7 +1,7 @@
 """The data of a model: what is an array, what is structure, and what is refused.
 
 Arrays and floats are *arguments* of the compiled log density: another data set of
-the same shape needs no new compilation. Python integers, booleans and strings
+the same shape needs no new compilation. Integers, booleans and strings, Python's or NumPy's
 (a number of components, a switch) are *structure*: programs may branch and loop
 on them.
 
@@ -12,16 +12,15 @@ their type, and memory maps stay on disk: they are made wide a batch or a block 
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import numpy as onp
 
 from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.model.maps import is_mapped, parts
 
 STRUCTURE = (bool, int, str, type(None))
-NUMBERS_AT_ONCE = 2**20  # of one array, where all of it is looked at
 
 
 def split(
@@ -36,87 +35,81 @@ def split(
     TypeError
         if a value is neither numeric nor structure.
     ValueError
-        if a value holds NaN, or is empty.
+        if a value is masked or empty, or holds NaN or an integer beyond int64.
     """
     arrays, structure = {}, []
     for name, value in data.items():
-        if isinstance(value, STRUCTURE):
+        if isinstance(value, onp.integer | onp.bool_):
+            structure.append((name, value.item()))
+        elif isinstance(value, STRUCTURE):
             structure.append((name, value))
         else:
-            arrays[name] = _as_array(name, value, as_stored=name in rows)
+            arrays[name] = as_array(name, value, as_stored=name in rows)
     return arrays, tuple(sorted(structure))
 
 
-def _as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
+def as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
+    """``value`` as a read-only array: checked, copied and made wide, or ``as_stored``."""
+    what = f"data {name!r}"
+    refuse_masked(what, value)
     try:
         # A copy: a later change of the caller's array is no change here.
         array = value.view() if as_stored and is_mapped(value) else onp.array(value)
     except ValueError as error:
-        raise ArgumentTypeError(f"data {name!r}: cannot be made an array ({error})") from None
+        raise ArgumentTypeError(f"{what}: cannot be made an array ({error})") from None
     if array.dtype.kind not in "biuf":
         raise ArgumentTypeError(
-            f"data {name!r}: holds {array.dtype} values; give numbers "
-            "(for categories, integer codes)"
+            f"{what}: holds {array.dtype} values; give numbers (for categories, integer codes; for "
+            "complex numbers, both parts)"
         )
     if array.size == 0:
-        raise ArgumentError(f"data {name!r}: is empty; give at least one value")
-    if array.dtype.kind == "f":
-        bad = sum(int(onp.isnan(part).sum()) for part in _parts(array))
-        if bad:
-            raise ArgumentError(
-                f"data {name!r}: {bad} of {array.size} values are NaN; remove those rows, or "
-                "make the missing values latents"
-            )
+        raise ArgumentError(f"{what}: is empty; give at least one value")
+    _refuse_values(what, array)
     if not as_stored:
         array = widen(array)
     array.setflags(write=False)
     return array
 
 
+def refuse_masked(what: str, value: Any) -> None:
+    """Refuse a masked array, also as an entry of a list: as an array it would lose its mask.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(value, onp.ma.MaskedArray):
+        raise ArgumentError(
+            f"{what}: is a masked array, whose mask would be lost; remove the masked rows, or "
+            "make the missing values latents (if nothing is masked, give its .data)"
+        )
+    for entry in value if isinstance(value, list | tuple) else ():
+        if isinstance(entry, onp.ma.MaskedArray | list | tuple):
+            refuse_masked(what, entry)
+
+
+def _refuse_values(what: str, array: onp.ndarray) -> None:
+    """Refuse NaN, and integers that would come out negative as int64."""
+    if array.dtype.kind == "f":
+        bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
+        if bad:
+            raise ArgumentError(
+                f"{what}: {bad} of {array.size} values are NaN; remove those rows, or make the "
+                "missing values latents"
+            )
+    elif array.dtype == onp.uint64:
+        largest = max(int(part.max()) for part in parts(array))
+        if largest >= 2**63:
+            raise ArgumentError(
+                f"{what}: holds {largest}, and integers are kept as int64, up to 2**63 - 1; give "
+                "floats, or codes from 0 on"
+            )
+
+
 def widen(array: onp.ndarray) -> onp.ndarray:
     """``array`` in memory as float64, int64 or bool."""
     dtype = {"f": onp.float64, "b": onp.bool_}.get(array.dtype.kind, onp.int64)
     return onp.asarray(array).astype(dtype, copy=is_mapped(array))
-
-
-def row_blocks(
-    arrays: Mapping[str, onp.ndarray], block_rows: int
-) -> Iterator[dict[str, onp.ndarray]]:
-    """``arrays`` (N, ...) from first row to last, at most ``block_rows`` at a time, wide."""
-    for start in range(0, len(next(iter(arrays.values()))), block_rows):
-        block = {name: widen(array[start : start + block_rows]) for name, array in arrays.items()}
-        for array in arrays.values():
-            release(array)
-        yield block
-
-
-def is_mapped(array: Any) -> bool:
-    """Whether ``array`` is a memory map."""
-    return isinstance(array, onp.memmap)
-
-
-def release(array: onp.ndarray) -> None:
-    """Let go of the pages of a memory map that were read; of another array, nothing.
-
-    The system would do so when memory runs short, and until then count them as ours.
-    """
-    # A private copy ("c") may hold changes that are nowhere else.
-    if not (isinstance(array, onp.memmap) and array.mode in ("r", "r+")):
-        return
-    base: Any = array
-    while isinstance(base, onp.ndarray | memoryview):
-        base = base.base if isinstance(base, onp.ndarray) else base.obj
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
-
-
-def _parts(array: onp.ndarray) -> Iterator[onp.ndarray]:
-    """``array``, some rows at a time."""
-    array = onp.atleast_1d(array)
-    step = max(1, NUMBERS_AT_ONCE * len(array) // array.size)
-    for start in range(0, len(array), step):
-        yield array[start : start + step]
-        release(array)
 
 
 class Guarded(onp.ndarray):
@@ -143,7 +136,14 @@ class Guarded(onp.ndarray):
             "data to make the choice part of the model's structure"
         )
 
-    __bool__ = __int__ = __float__ = __index__ = _refuse
+    def __float__(self) -> Any:
+        raise ArgumentTypeError(
+            f"the program takes the value of {self.what} as a Python number, as a function of "
+            "Python's math does, but it is compiled once for all values: use vi_lab.numpy or "
+            "vi_lab.scipy in place of math"
+        )
+
+    __bool__ = __int__ = __index__ = _refuse
 
 
 def guard(value: Any, what: str) -> Guarded:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as onp
 
+from vi_lab.distributions import Distribution
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 from vi_lab.model.data import guard
-from vi_lab.model.handlers import Latent
+from vi_lab.model.handlers import Latent, Shape, holds, own_shape, whole_shape
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Support
+
+LARGEST_DIM = 10**8  # a vector of 0.8 GB
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Discovery:
     supports: dict[str, Support]
     observed: dict[str, Array]
     deterministics: tuple[str, ...]
+    always: frozenset[str]
+    """observations whose support is the same whatever the latents are"""
 
 
 def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
@@ -51,8 +57,8 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
             f"program {program_name(program)!r} has no latents; "
             "add at least one m.sample(name, prior)"
         )
-    # The second look: other values, and values that refuse to steer a branch.
-    second = Look(point=0.25, guarded=True)
+    # The second look: other values, and data that refuse to steer a branch.
+    second = Look(point=0.25)
     guarded = {
         name: guard(value, f"data {name!r}") if isinstance(value, onp.ndarray) else value
         for name, value in data.items()
@@ -68,22 +74,34 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
         for name, support in first.supports.items()
         if same_support(support, second.supports[name])
     }
-    return Discovery(tuple(first.latents), supports, first.observed, tuple(first.deterministics))
+    # A support with a bound that depends on latents may hold the data elsewhere.
+    always = frozenset(
+        name
+        for name, distribution in first.distributions.items()
+        if same_support(distribution.support, second.distributions[name].support)
+    )
+    for name in sorted(always):
+        check_inside(name, first.distributions[name], first.observed[name])
+    return Discovery(
+        tuple(first.latents), supports, first.observed, tuple(first.deterministics), always
+    )
 
 
 class Look:
     """The handler of discovery: latents sit at T(point), a valid value of any support."""
 
-    def __init__(self, point: float, guarded: bool = False) -> None:
-        self._point, self._guarded = point, guarded
+    def __init__(self, point: float) -> None:
+        self._point = point
         self._names: set[str] = set()
         self.latents: list[Latent] = []
         self.supports: dict[str, Support] = {}
+        self.distributions: dict[str, Distribution] = {}  # of what is observed
         self.observed: dict[str, Array] = {}
         self.deterministics: list[str] = []
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         self._new(name)
+        _check_distribution(f"sample({name!r})", distribution)
         support = distribution.support
         if support.is_discrete:
             raise ArgumentError(
@@ -92,24 +110,36 @@ class Look:
                 "vi_lab.scipy.logsumexp and m.factor, as vi_lab.zoo's mixture and hidden Markov "
                 "models do"
             )
-        full = _full_shape(name, distribution, shape)
+        full = whole_shape(name, distribution, shape)
         transform = to_support(support)
+        if len(full) < transform.event_ndim:
+            raise ArgumentError(
+                f"latent {name!r}: {distribution} does not know the shape of one value, which has "
+                f"{transform.event_ndim} axes; give it, m.sample({name!r}, ..., shape=...)"
+            )
         unconstrained = transform.unconstrained_shape(full)
         start = self.latents[-1].stop if self.latents else 0
-        size = int(onp.prod(unconstrained, dtype=int))
+        size = math.prod(unconstrained)
+        if start + size > LARGEST_DIM:
+            raise ArgumentError(
+                f"latent {name!r}: shape {full} makes {start + size:,} dimensions, more than the "
+                f"{LARGEST_DIM:,} that are taken for meant; give it a smaller shape"
+            )
         self.latents.append(Latent(name, full, unconstrained, start, start + size))
         self.supports[name] = support
-        value = transform.forward(onp.full(unconstrained, self._point))
-        return guard(value, f"latent {name!r}") if self._guarded else value
+        # Guarded, so that no check is made of its value: z = 0 may be where no posterior goes.
+        return guard(transform.forward(onp.full(unconstrained, self._point)), f"latent {name!r}")
 
     def observe(self, name: str, distribution: Any, value: Array) -> None:
         self._new(name)
-        if distribution is None or not hasattr(distribution, "log_prob"):
-            raise ArgumentTypeError(
-                f"observe({name!r}): the second argument must be a distribution"
+        _check_distribution(f"observe({name!r})", distribution)
+        if not holds(onp.shape(value), distribution):
+            raise ArgumentError(
+                f"observation {name!r}: data of shape {onp.shape(value)} do not fit a "
+                f"distribution of shape {own_shape(distribution)}; they must agree, or broadcast "
+                "to the shape of the data"
             )
-        if not self._guarded:
-            _check_observation(name, distribution, value)
+        self.distributions[name] = distribution
         self.observed[name] = value
 
     def deterministic(self, name: str, value: Array) -> Array:
@@ -133,8 +163,14 @@ class Look:
 def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) -> Any:
     """Run ``program`` with ``handler``, which is returned; overflows are no matter."""
     # Whether the density is finite at this point is asked later, where a fit starts.
-    with onp.errstate(all="ignore"):
-        program(handler, **data)
+    try:
+        with onp.errstate(all="ignore"):
+            program(handler, **data)
+    except IndexError as error:
+        raise OutOfRangeError(
+            f"program {program_name(program)}: {error}; codes that choose among K entries count "
+            "from 0, so subtract 1 from codes 1, ..., K"
+        ) from error
     return handler
 
 
@@ -167,35 +203,19 @@ def _names(look: Look) -> list[str]:
     return [f"{latent.name}{list(latent.shape)}" for latent in look.latents]
 
 
-def _full_shape(name: str, distribution: Any, shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
-    if shape is None:
-        return own
-    shape = tuple(shape)
-    try:
-        fits = onp.broadcast_shapes(shape, own) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ArgumentError(
-            f"latent {name!r}: shape={shape} does not hold a distribution of shape {own}; "
-            "shape is that of the whole value"
-        )
-    return shape
+def _check_distribution(call: str, distribution: Any) -> None:
+    if isinstance(distribution, Distribution):
+        return
+    is_class = isinstance(distribution, type) and issubclass(distribution, Distribution)
+    remedy = "give it its parameters" if is_class else "give one, such as vi_lab.Normal(0.0, 1.0)"
+    found = f"the class {distribution.__name__}" if is_class else repr(distribution)
+    raise ArgumentTypeError(
+        f"{call}: the second argument must be a distribution, not {found}; {remedy}"
+    )
 
 
-def _check_observation(name: str, distribution: Any, value: Array) -> None:
-    shape = onp.shape(value)
-    own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
-    try:
-        fits = onp.broadcast_shapes(shape, own) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ArgumentError(
-            f"observation {name!r}: data of shape {shape} do not fit a distribution of shape "
-            f"{own}; they must agree, or broadcast to the shape of the data"
-        )
+def check_inside(name: str, distribution: Any, value: Array) -> None:
+    """Refuse an observation that lies outside the support of its distribution."""
     inside = onp.asarray(distribution.support.contains(value))
     if not inside.all():
         raise ArgumentError(

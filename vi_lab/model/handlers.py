@@ -31,19 +31,22 @@ from typing import Any, Protocol
 import numpy as onp
 
 import vi_lab.numpy as np
+from vi_lab.checks import as_shape
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms import Identity, to_support
+
+Shape = int | tuple[int, ...]
 
 
 class Handler(Protocol):
     """What a program is given as ``m``: the four calls by which it states a joint density."""
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         """A latent called ``name`` with this prior.
 
         ``shape`` is the shape of the whole value (event axes included) when it is
-        larger than the distribution's own: independent copies.
+        larger than the distribution's own: independent copies. 3 is short for (3,).
         """
 
     def observe(self, name: str, distribution: Any, value: Array) -> None:
@@ -89,11 +92,11 @@ class Unconstrained:
     def log_density(self) -> Array:
         return reduce(operator.add, self.terms.values())
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         z = self._latents[name].of(self._z)
         transform = to_support(distribution.support)
         value = transform.forward(z)
-        term = total(distribution.log_prob_in_support(value))
+        term = total(distribution.log_prob_of_latent(value, lambda: transform.log_slack(z)))
         if not isinstance(transform, Identity):  # whose log-Jacobian is 0
             term = term + total(transform.log_abs_det_jacobian(z))
         self.terms[name] = term
@@ -116,7 +119,7 @@ class Conditioned:
         self._values = values
         self.terms: dict[str, Array] = {}
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         value = self._values[name]
         self.terms[name] = total(distribution.log_prob(value))
         return value
@@ -138,7 +141,7 @@ class Constrain:
         self._latents, self._z = latents, z
         self.values: dict[str, Array] = {}
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         transform = to_support(distribution.support)
         self.values[name] = transform.forward(self._latents[name].of(self._z))
         return self.values[name]
@@ -161,9 +164,9 @@ class Unconstrain:
         self._latents, self._values = latents, values
         self.z = onp.zeros(max(latent.stop for latent in latents.values()))
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         latent = self._latents[name]
-        value = onp.broadcast_to(onp.asarray(self._values[name], dtype=float), latent.shape)
+        value = self._values[name]
         try:
             z = to_support(distribution.support).inverse(value)
         except ValueError:
@@ -196,15 +199,16 @@ class Simulate:
         self.latents: dict[str, Array] = {}
         self.observed: dict[str, Array] = {}
 
-    def sample(self, name: str, distribution: Any, shape: tuple[int, ...] | None = None) -> Array:
+    def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         if self._given is not None:
             self.latents[name] = self._given[name]
         else:
-            self.latents[name] = self._draw(name, distribution, shape)
+            whole = whole_shape(name, distribution, shape)
+            self.latents[name] = draw_of_shape(self._rng, distribution, whole)
         return self.latents[name]
 
     def observe(self, name: str, distribution: Any, value: Array) -> None:
-        self.observed[name] = self._draw(name, distribution, onp.shape(value))
+        self.observed[name] = draw_of_shape(self._rng, distribution, onp.shape(value))
 
     def deterministic(self, name: str, value: Array) -> Array:
         self.latents[name] = value
@@ -217,14 +221,59 @@ class Simulate:
                 "use m.sample and m.observe, or simulate given draws of its latents"
             )
 
-    def _draw(self, name: str, distribution: Any, shape: tuple[int, ...] | None) -> Array:
-        own = tuple(distribution.batch_shape) + tuple(distribution.event_shape)
-        if shape is None:
-            return distribution.sample(self._rng)
-        extra = len(shape) - len(own)
-        if shape[extra:] != own:
-            raise ArgumentError(
-                f"{name}: cannot draw shape {shape} from a distribution of shape {own}; "
-                "give its parameters the trailing shape of the value"
-            )
-        return distribution.sample(self._rng, shape[:extra])
+
+def draw_of_shape(
+    rng: onp.random.Generator, distribution: Any, shape: tuple[int, ...]
+) -> onp.ndarray:
+    """A draw of the whole ``shape``, to which ``distribution``'s own broadcasts.
+
+    Entries that share parameters are independent: parameters of shape (3, 1) give a value of
+    shape (3, 5) five independent columns, as they give its log density five terms.
+    """
+    event = tuple(distribution.event_shape)
+    ndim = len(shape) - len(event)
+    batch = tuple(distribution.batch_shape)
+    batch = (1,) * (ndim - len(batch)) + batch
+    repeated = [axis for axis in range(ndim) if batch[axis] != shape[axis]]
+    # Copies first, (*copies, *batch, *event); then each in place of the axis of 1 that it fills.
+    copies = tuple(shape[axis] for axis in repeated)
+    draw = onp.reshape(distribution.sample(rng, copies), copies + batch + event)
+    for first, axis in enumerate(repeated):
+        draw = onp.swapaxes(draw, first, len(copies) + axis)
+    return onp.reshape(draw, shape)
+
+
+def whole_shape(name: str, distribution: Any, shape: Shape | None) -> tuple[int, ...]:
+    """The shape of a whole value: ``shape``, which must hold the distribution's own, or that.
+
+    Raises
+    ------
+    ValueError
+        if it does not hold it: the batch must broadcast to it, and an event is what it is.
+    """
+    if shape is None:
+        return own_shape(distribution)
+    shape = as_shape(f"latent {name!r}: shape", shape)
+    if not holds(shape, distribution):
+        raise ArgumentError(
+            f"latent {name!r}: shape={shape} does not hold a distribution of shape "
+            f"{own_shape(distribution)}; shape is that of the whole value, to which the "
+            "distribution's must broadcast"
+        )
+    return shape
+
+
+def holds(shape: tuple[int, ...], distribution: Any) -> bool:
+    """Whether a value of ``shape`` is made of whole events of ``distribution``, batch included."""
+    event = tuple(distribution.event_shape)
+    if shape[max(len(shape) - len(event), 0) :] != event:
+        return False
+    try:
+        return onp.broadcast_shapes(shape, own_shape(distribution)) == shape
+    except ValueError:
+        return False
+
+
+def own_shape(distribution: Any) -> tuple[int, ...]:
+    """The shape of one draw."""
+    return tuple(distribution.batch_shape) + tuple(distribution.event_shape)

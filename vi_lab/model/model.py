@@ -10,13 +10,15 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.checks import as_real, check_point, check_vector
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
-from vi_lab.model.batches import Batches
-from vi_lab.model.data import row_blocks, split, widen
+from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
-from vi_lab.model.minibatch import ROWS_AT_ONCE, Minibatch, Scaling, discover_rows
+from vi_lab.model.minibatch import Minibatch, Scaling
+from vi_lab.model.row_terms import ROWS_AT_ONCE, discover_rows, observed_values
+from vi_lab.model.rows import Batches, Keyed
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Support
 
@@ -88,7 +90,8 @@ class Model:
     Python ints, bools and strings are structure on which the program may branch.
 
     With ``minibatch=Minibatch(rows=(...), size=B)``, each step of a stochastic fit sees B
-    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). What is asked of
+    rows, and counts their terms N/B times (see `vi_lab.model.minibatch`). Rows are arrays,
+    memory maps, or blocks that a function gives one after another. What is asked of
     the model itself is still about all rows: `log_density`, `terms`, draws of data, NUTS.
 
     Attributes
@@ -104,7 +107,7 @@ class Model:
     ------
     TypeError, ValueError
         for data or programs that cannot work; see `vi_lab.model.data`,
-        `vi_lab.model.discover` and `vi_lab.model.minibatch`.
+        `vi_lab.model.discover` and `vi_lab.model.row_terms`.
 
     Examples
     --------
@@ -153,7 +156,18 @@ class Model:
 
     @cached_property
     def data(self) -> dict[str, onp.ndarray]:
-        """All data arrays in memory, as the program sees them: memory maps are read."""
+        """All data arrays in memory, as the program sees them: memory maps are read.
+
+        Raises
+        ------
+        ValueError
+            if rows come in blocks, which nobody keeps.
+        """
+        if self.minibatch is not None and self.minibatch.blocks is not None:
+            raise ArgumentError(
+                "model: its rows come in blocks, and this asks for all of them at once (as NUTS, "
+                "deterministic ADVI and simulated data do); give them as arrays or memory maps"
+            )
         return {name: widen(array) for name, array in self.arrays.items()}
 
     @cached_property
@@ -178,7 +192,8 @@ class Model:
             raise ArgumentError(
                 "minibatch: the model has none; Model(program, minibatch=..., **data)"
             )
-        return Batches.of(self.minibatch.split(self.arrays)[0], self.minibatch.size, rng)
+        source = self.minibatch.source(self.arrays)
+        return Batches(source, self.minibatch.size, Keyed(int(rng.integers(2**63))))
 
     @property
     def dim(self) -> int:
@@ -207,12 +222,17 @@ class Model:
 
     @property
     def observed(self) -> dict[str, Array]:
-        return self.discovery.observed
+        """The observed values by name; with minibatches they are looked up at each call."""
+        scaling, constants = self.structure.scaling, dict(self.structure.constants)
+        if self.minibatch is None or scaling is None:
+            return self.discovery.observed
+        program = self.structure.program
+        return observed_values(program, self.minibatch, self.arrays, constants, scaling.terms)
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z), Jacobians included, for ``z`` (..., D): an array of shape (...)."""
         run = engines.get(engine).compile(_log_density_batch, static=(0,))
-        z = onp.asarray(z, dtype=float)
+        z = check_point(z, self.dim)
         flat = z.reshape(-1, self.dim)
         if self.minibatch is None:
             return onp.asarray(run(self.structure, flat, self.data)).reshape(z.shape[:-1])
@@ -225,26 +245,35 @@ class Model:
         return value.reshape(z.shape[:-1])
 
     def log_joint(self, values: Mapping[str, Array]) -> float:
-        """log p(x, theta) at constrained ``values`` of every latent: no Jacobian."""
-        handler = Conditioned({name: onp.asarray(values[name]) for name in self.latents})
+        """log p(x, theta) at constrained ``values`` of every latent: no Jacobian.
+
+        Raises
+        ------
+        ValueError
+            if a latent is missing, unknown, or of another shape.
+        """
+        handler = Conditioned(self._constrained(values))
         self.run(handler)
         return float(sum(handler.terms.values()))
 
     def terms(self, z: Array) -> dict[str, float]:
         """The terms of log p~(z) by latent, observation and factor, for ``z`` (D,)."""
         terms: dict[str, float] = {}
+        # Guarded: a scale that is negative at this z makes its term NaN, and no error.
+        z = guard(check_vector(z, self.dim), "a latent")
         for block, _ in self._blocks():
-            handler = Unconstrained(self.structure.by_name, onp.asarray(z, dtype=float))
+            handler = Unconstrained(self.structure.by_name, z)
             with onp.errstate(all="ignore"):
                 self.structure.run(handler, block)
             for name, term in handler.terms.items():
                 over_rows = self.structure.scaling and name in self.structure.scaling.terms
-                terms[name] = float(term) + (terms.get(name, 0.0) if over_rows else 0.0)
+                before = terms.get(name, 0.0) if over_rows else 0.0
+                terms[name] = before + float(onp.asarray(term))
         return terms
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """theta = T(z) by name, ``(..., *shape)``, deterministics included, for ``z`` (..., D)."""
-        z = onp.asarray(z, dtype=float)
+        z = check_point(z, self.dim)
         if not self.discovery.deterministics and set(self.supports) == set(self.latents):
             return {
                 latent.name: to_support(self.supports[latent.name]).forward(latent.of(z))
@@ -262,17 +291,31 @@ class Model:
         Raises
         ------
         ValueError
-            if a latent is missing, unknown, or outside its support.
+            if a latent is missing, unknown, of another shape, or outside its support.
         """
-        missing = set(self.latents) ^ set(values)
-        if missing:
-            raise ArgumentError(
-                f"values: need exactly the latents {list(self.latents)}; "
-                f"missing or unknown: {sorted(missing)}"
-            )
-        handler = Unconstrain(self.structure.by_name, values)
+        handler = Unconstrain(self.structure.by_name, self._constrained(values))
         self.structure.run(handler, self._data_for_latents)
         return handler.z
+
+    def _constrained(self, values: Mapping[str, Any]) -> dict[str, onp.ndarray]:
+        """``values`` of every latent, broadcast to their shapes."""
+        wrong = set(self.latents) ^ set(values)
+        if wrong:
+            raise ArgumentError(
+                f"values: need exactly the latents {list(self.latents)}; "
+                f"missing or unknown: {sorted(wrong)}"
+            )
+        full = {}
+        for name, shape in self.shapes.items():
+            value = as_real(f"{name}: the value", values[name])
+            try:
+                full[name] = onp.broadcast_to(onp.asarray(value, dtype=float), shape)
+            except ValueError:
+                raise ArgumentError(
+                    f"{name}: the value has the shape {onp.shape(value)}, but the latent {shape}; "
+                    "give one of that shape"
+                ) from None
+        return full
 
     def run(self, handler: Any) -> Any:
         """Run the program once, eagerly, with ``handler`` as its ``m``."""
@@ -290,8 +333,8 @@ class Model:
         if self.minibatch is None:
             yield self.data, 1.0
             return
-        rows, others = self.minibatch.split(self.arrays)
-        for block in row_blocks(rows, ROWS_AT_ONCE):
+        others = self.shared_data
+        for block in self.minibatch.source(self.arrays, widen).blocks(ROWS_AT_ONCE):
             length = len(block[self.minibatch.rows[0]])
             yield {**others, **block}, length / self.num_rows
 
@@ -301,9 +344,12 @@ class Model:
         for name, shape in self.shapes.items():
             support = self.supports.get(name, "support depends on other latents")
             lines.append(f"  {name} {shape}  {support}")
-        if self.observed:
-            seen = ", ".join(f"{name} {onp.shape(v)}" for name, v in self.observed.items())
-            lines.append("observed: " + seen)
+        if self.discovery.observed:
+            shapes = {name: onp.shape(value) for name, value in self.discovery.observed.items()}
+            for name in self.structure.scaling.terms if self.structure.scaling else ():
+                if name in shapes:  # a factor is not; and these are shapes of some rows
+                    shapes[name] = (self.num_rows, *shapes[name][1:])
+            lines.append("observed: " + ", ".join(f"{name} {s}" for name, s in shapes.items()))
         if self.minibatch:
             size, rows = self.minibatch.size, ", ".join(self.minibatch.rows)
             lines.append(f"minibatches: {size} of {self.num_rows} rows of {rows}")

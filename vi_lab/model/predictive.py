@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_instance, check_seed, check_whole
-from vi_lab.errors import ArgumentError
+from vi_lab.checks import check_seed, check_whole
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
 from vi_lab.progress import progress_bar
@@ -24,6 +24,8 @@ def prior_predictive(
 
     Raises
     ------
+    TypeError
+        if ``model`` is no `Model`.
     ValueError
         if ``num_draws`` is not positive, a prior is improper, or the program has a
         factor.
@@ -50,15 +52,21 @@ def posterior_predictive(
 
     Raises
     ------
+    TypeError
+        if ``model`` is no `Model`, or ``draws`` no dictionary.
     ValueError
         if a latent is missing from ``draws``, has the wrong shape, or the model
         observes nothing.
     """
     _check_model(model)
-    check_instance("draws", draws, Mapping, "draws by name, such as fit.sample(1_000, seed=1)")
     check_seed("seed", seed)
     if not model.observed:
         raise ArgumentError("model: observes no data, so there is nothing to replicate")
+    if not isinstance(draws, Mapping):
+        raise ArgumentTypeError(
+            f"draws: must be a dictionary of draws by latent, such as fit.sample(1_000, seed=1) "
+            f"gives, not a {type(draws).__name__}"
+        )
     missing = [name for name in model.latents if name not in draws]
     if missing:
         raise ArgumentError(
@@ -84,7 +92,8 @@ def posterior_predictive(
 
 
 def _check_model(model: Any) -> None:
-    check_instance("model", model, Model, "a Model: only a program can simulate data")
+    if not isinstance(model, Model):
+        raise ArgumentTypeError(f"model: must be a vi_lab.Model(program, **data), not {model!r}")
 
 
 def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:

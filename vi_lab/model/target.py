@@ -1,17 +1,26 @@
-"""`Target`: a bare log density on R^D, for those who have one and need no program."""
+"""`Target`: a bare log density on R^D, for those who have one and need no program.
+
+Its function may speak of one vector, ``-0.5 * np.sum(z**2)``, or of a batch, ``-0.5 *
+np.sum(z**2, axis=-1)``. Shown a batch of S points, the first adds up the log densities of all
+of them in silence: every gradient is S times too long, and every sd too small by the root of S.
+So a target asks, once, which of the two it has, and maps the first over the points.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as onp
 
+import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.checks import check_whole
-from vi_lab.engine import Array
-from vi_lab.errors import ArgumentTypeError
+from vi_lab.checks import as_real, check_point, check_vector, check_whole
+from vi_lab.engine import Array, namespace
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+
+POINTS = 4  # on which a function is asked about batches; two sets, so that no D equals both
 
 
 @dataclass(frozen=True)
@@ -20,8 +29,9 @@ class Target:
 
     Parameters
     ----------
-    density : function of ``z`` with shape (..., D) that returns shape (...),
-        written with `vi_lab.numpy` (or with the NumPy of the engine in use)
+    density : function of ``z`` that returns log p~(z), written with `vi_lab.numpy` (or with the
+        NumPy of the engine in use): of one vector (D,), returning a number, or of any number of
+        them (..., D), returning (...). The second is faster where there are many
     dim : D
     name : what the vector is called in results
 
@@ -30,12 +40,15 @@ class Target:
     TypeError
         if ``density`` is not a function.
     ValueError
-        if ``dim`` is not a positive integer.
+        if ``dim`` is not a positive integer, or ``density`` neither gives a number for a vector
+        nor (S,) for a batch (S, D).
     """
 
     density: Callable[[Array], Array]
     dim: int
     name: str = "z"
+    takes_batches: bool = field(init=False, repr=False, compare=False)
+    takes_vectors: bool = field(init=False, repr=False, compare=False)
 
     data: ClassVar[dict[str, onp.ndarray]] = {}
     observed: ClassVar[dict[str, onp.ndarray]] = {}
@@ -45,6 +58,10 @@ class Target:
         if not callable(self.density):
             raise ArgumentTypeError(f"density: {self.density!r} is not a function of z")
         check_whole("dim", self.dim, least=1)
+        object.__setattr__(self, "dim", int(self.dim))
+        vectors, batches = _understood(self.density, self.dim)
+        object.__setattr__(self, "takes_vectors", vectors)
+        object.__setattr__(self, "takes_batches", batches)
 
     @property
     def structure(self) -> Target:
@@ -68,21 +85,104 @@ class Target:
         return {self.name: slice(0, self.dim)}
 
     def log_density(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z) for ``z`` (D,), inside a function that an engine runs."""
-        return self.density(z)
+        """log p~(z), of shape (...), for ``z`` (..., D)."""
+        z = check_point(z, self.dim)
+        if onp.ndim(z) > 1:
+            flat = self.log_density_batch(np.reshape(z, (-1, self.dim)), data)
+            return np.reshape(flat, onp.shape(z)[:-1])
+        if self.takes_vectors:
+            return _number(self.density(z))
+        return self.density(np.reshape(z, (1, self.dim)))[0]
 
     def log_density_batch(self, z: Array, data: Mapping[str, Array] | None = None) -> Array:
-        """log p~(z) of shape (S,), for ``z`` (S, D): one call, whatever the engine."""
-        return self.density(z)
+        """log p~(z) of shape (S,), for ``z`` (S, D): one call where the function takes a batch."""
+        if self.takes_batches:
+            return self.density(z)
+        if namespace().numpy is onp:  # no engine runs
+            return onp.array([_number(self.density(row)) for row in z])
+        return engines.current().vmap(lambda row: _number(self.density(row)))(z)
 
     def terms(self, z: Array) -> dict[str, float]:
         """The one term there is, by the name of the function."""
-        value = engines.get().compile(self.density)(onp.asarray(z, dtype=float))
+        value = engines.get().compile(self.log_density)(check_vector(z, self.dim))
         return {getattr(self.density, "__name__", "density"): float(value)}
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """``z`` itself, by name: a target lives on R^D."""
-        return {self.name: onp.asarray(z, dtype=float)}
+        return {self.name: onp.asarray(check_point(z, self.dim))}
 
     def unconstrain(self, values: Mapping[str, Any]) -> onp.ndarray:
-        return onp.asarray(values[self.name], dtype=float)
+        """z (D,), by name.
+
+        Raises
+        ------
+        ValueError
+            if ``values`` has not exactly this name, or its value not the shape (D,).
+        """
+        if set(values) != {self.name}:
+            raise ArgumentError(f"values: need exactly {self.name!r}, not {sorted(values)}")
+        value = as_real(f"{self.name}:", values[self.name])
+        return onp.array(check_vector(value, self.dim))
+
+
+def _number(value: Array) -> Array:
+    """A value of shape (), or (1,) as some functions of one dimension give it, as a number."""
+    return np.reshape(value, ()) if onp.ndim(value) else value
+
+
+def _understood(density: Callable[[Array], Array], dim: int) -> tuple[bool, bool]:
+    """Whether ``density`` takes a vector (D,), and whether it takes a batch (S, D).
+
+    It takes a batch if each point's value is what the point has alone; if it takes no vector,
+    alone means as a batch of one.
+
+    Raises
+    ------
+    ValueError
+        if it takes neither.
+    """
+    points = onp.random.default_rng(0).uniform(-1.0, 1.0, size=(POINTS, dim))
+    try:
+        alone, vectors = [_value(density, z, ()) for z in points], True
+    except Exception as error:  # noqa: BLE001 - whatever a user's function raises
+        of_vector = error
+        vectors = False
+    try:
+        if not vectors:
+            alone = [_value(density, z[None], (1,))[0] for z in points]
+        together = [*_value(density, points, (POINTS,))]
+        together += [*_value(density, points[1:], (POINTS - 1,))]
+    except Exception as of_batch:
+        if vectors:
+            return True, False
+        raise ArgumentError(
+            f"density: must give a number for z of shape ({dim},), or (S,) for z of shape "
+            f"(S, {dim}). For a vector: {of_vector}. For a batch: {of_batch}. Sum over the last "
+            "axis, and compare dim with what the function expects"
+        ) from of_batch
+    same = onp.allclose(together, [*alone, *alone[1:]], rtol=1e-4, atol=1e-6, equal_nan=True)
+    if not (vectors or same):
+        raise ArgumentError(
+            "density: the value of a point depends on the others in its batch; give a function of "
+            "one vector, or sum over the last axis alone"
+        )
+    return vectors, same
+
+
+def _value(density: Callable[[Array], Array], z: onp.ndarray, shape: tuple[int, ...]) -> Any:
+    """density(z) as an array of ``shape``; for one vector a shape (1,) will do.
+
+    Raises
+    ------
+    ValueError
+        if it has another shape.
+    """
+    with onp.errstate(all="ignore"):  # not finite at this point is no matter
+        try:
+            value = density(z)
+        except (AttributeError, RuntimeError):  # what only an engine's arrays can, or operators
+            value = engines.get().compile(density)(z)
+    value = as_real("it", value)
+    if onp.shape(value) != shape and not (shape == () and onp.size(value) == 1):
+        raise ArgumentError(f"it gives the shape {onp.shape(value)}")
+    return onp.asarray(value, dtype=float).reshape(shape)

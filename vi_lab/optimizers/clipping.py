@@ -31,13 +31,20 @@ class Clipped:
 
     Raises
     ------
+    TypeError
+        if ``optimizer`` is none.
     ValueError
+        if ``norm`` is not positive.
     """
 
     optimizer: Optimizer
     norm: float
 
     def __post_init__(self) -> None:
+        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "update"):
+            raise TypeError(
+                f"optimizer: Clipped needs an optimiser such as Adam(0.01), not {self.optimizer!r}"
+            )
         check_positive("norm", self.norm)
 
     def init(self, params: Tree) -> Tree:

@@ -21,6 +21,7 @@ step size needs no schedule: it is a number, of exponent 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -33,10 +34,30 @@ StepSize = float | Callable[[Any], Any]
 """A positive number, or a schedule: ``gamma(t)`` for t = 1, 2, ..."""
 
 
+TRIED = tuple(float(10**power) for power in range(7))  # steps at which a schedule is tried
+
+
 def check_step_size(name: str, value: Any) -> None:
-    """A positive number, or something to call with t."""
+    """A positive number, or a schedule that gives one for t = 1, 10, ..., a million.
+
+    A schedule may end in 0, where the steps stop, but does not begin so.
+    """
     if not callable(value):
         check_positive(name, value)
+        return
+    for t in TRIED:
+        try:
+            gamma = float(value(t))
+        except Exception as error:
+            raise ValueError(
+                f"{name}: the schedule {value!r} must give a number for the step number t, but "
+                f"at t = {t:g} it fails: {error}"
+            ) from error
+        if not 0.0 <= gamma < math.inf or gamma == 0.0 == t - 1.0:
+            raise ValueError(
+                f"{name}: must be positive, but the schedule {value!r} gives {gamma:g} at step "
+                f"{t:g}; hold it above 0, with numpy.maximum for instance"
+            )
 
 
 def step_size_at(step_size: StepSize, t: Array) -> Array:

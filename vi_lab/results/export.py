@@ -19,7 +19,9 @@ def to_arviz(
 ) -> Any:
     """A result as an ``xarray.DataTree`` with ArviZ's groups; empty ones are left out.
 
-    ``posterior`` and ``sample_stats`` have the axes (chains, draws, ...).
+    ``posterior`` and ``sample_stats`` have the axes (chains, draws, ...), called "chain" and
+    "draw", or "chain_" and "draw_" where a variable has that name: tell ArviZ's functions so,
+    ``sample_dims=["chain", "draw_"]``.
 
     Raises
     ------
@@ -34,10 +36,33 @@ def to_arviz(
             "install it with: pip install arviz-base"
         ) from None
     groups = {"posterior": posterior, "sample_stats": sample_stats, "observed_data": observed}
-    return from_dict(
-        {
-            group: {name: onp.asarray(value) for name, value in values.items()}
-            for group, values in groups.items()
-            if values
-        }
-    )
+    arrays = {
+        group: {name: onp.asarray(value) for name, value in values.items()}
+        for group, values in groups.items()
+        if values
+    }
+    sample_dims, dims = _free_dims(arrays)
+    return from_dict(arrays, sample_dims=sample_dims, dims=dims)
+
+
+def _free_dims(
+    arrays: Mapping[str, Mapping[str, onp.ndarray]],
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Names of the sample axes, and of those of each variable whose usual ones are taken.
+
+    A variable called as an axis is would be lost: xarray makes it the labels of that axis.
+    Then it is the axis that has another name, with an underscore behind.
+    """
+    taken = {name for values in arrays.values() for name in values}
+
+    def free(dim: str) -> str:
+        return free(f"{dim}_") if dim in taken else dim
+
+    dims = {}
+    for group, values in arrays.items():
+        for name, value in values.items():
+            own_axes = value.ndim - (0 if group == "observed_data" else 2)
+            usual = [f"{name}_dim_{axis}" for axis in range(own_axes)]
+            if taken.intersection(usual):
+                dims[name] = [free(dim) for dim in usual]
+    return [free("chain"), free("draw")], dims

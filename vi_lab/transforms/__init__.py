@@ -32,9 +32,11 @@ class                          x = T(z)                                 support
 `to_support` finds the transform of a support.
 
 Every function takes batches ``(..., *event)``, and runs on both engines and as plain
-NumPy. Within ``|z| <= 700`` neither x, nor the log determinant, nor a derivative of
-theirs is NaN or infinite; beyond 709.78, e^z overflows. Where rounding ends
-the bijection earlier (x sits on a bound), the class says so.
+NumPy. Up to ``z = 700`` neither x, nor the log determinant, nor a derivative of
+theirs is NaN or infinite; beyond 709.78, e^z overflows. On the other side x never rounds
+onto a bound: where T(z) is too near to be told from it, x is the nearest number that is
+safely inside, and `log_slack` has the logarithm of the true distance, which is what a prior
+such as the beta is made of.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from typing import Any
 
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.transforms import supports
-from vi_lab.transforms.base import Transform
+from vi_lab.transforms.base import OntoSupport, Transform
 from vi_lab.transforms.chain import Chain
 from vi_lab.transforms.matrices import CorrelationCholeskyTransform, CovarianceCholeskyTransform
 from vi_lab.transforms.scalars import (
@@ -66,6 +68,7 @@ __all__ = [
     "Identity",
     "IntervalTransform",
     "LowerBound",
+    "OntoSupport",
     "OrderedTransform",
     "PositiveOrderedTransform",
     "Softplus",
@@ -76,7 +79,7 @@ __all__ = [
 ]
 
 
-def to_support(support: supports.Support) -> Transform:
+def to_support(support: supports.Support) -> OntoSupport:
     """The transform from unconstrained space onto ``support``.
 
     Raises
@@ -99,7 +102,7 @@ def to_support(support: supports.Support) -> Transform:
     )
 
 
-TRANSFORMS: dict[type, Callable[[Any], Transform]] = {
+TRANSFORMS: dict[type, Callable[[Any], OntoSupport]] = {
     supports.Real: lambda _: Identity(),
     supports.RealVector: lambda _: Identity(event_ndim=1),
     supports.Positive: lambda _: Exp(),

@@ -1,6 +1,6 @@
 r"""What a transform is, and what several of them share.
 
-**To write your own**, write a frozen dataclass with the methods of `Transform` (a file of this
+**To write your own**, write a frozen dataclass with the methods of `OntoSupport` (a file of this
 folder, and its name in `vi_lab/transforms/__init__.py`), and, if models shall find it by
 itself, a line in `vi_lab.transforms.TRANSFORMS` that says onto which support it leads.
 Correlations, -1 < r < 1, by :math:`r = \tanh z`, whose derivative is
@@ -31,6 +31,9 @@ Correlations, -1 < r < 1, by :math:`r = \tanh z`, whose derivative is
 ...
 ...     def log_abs_det_jacobian(self, z):
 ...         return np.log(4.0) + sp.log_expit(2.0 * z) + sp.log_expit(-2.0 * z)
+...
+...     def log_slack(self, z):
+...         return LogSlack()  # no density here is made of 1 - r or 1 + r
 
 In a model:
 
@@ -49,15 +52,23 @@ a line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as onp
 
+import vi_lab.numpy as np
+from vi_lab.checks import is_constant
 from vi_lab.engine import Array, namespace
 from vi_lab.errors import ArgumentError
+from vi_lab.transforms.supports import LogSlack
 
 Shape = tuple[int, ...]
+
+EPSILON = float(onp.finfo(float).eps)
+SMALLEST = 4.0 * float(onp.finfo(float).tiny)  # engines take numbers below `tiny` for 0
+LOG_SMALLEST = math.log(SMALLEST)  # -707
 
 
 class Transform(Protocol):
@@ -100,6 +111,37 @@ class Transform(Protocol):
     def constrained_shape(self, shape: Sequence[int]) -> Shape:
         """The shape of x, batch axes included, for a z of this shape."""
         ...
+
+
+class OntoSupport(Transform, Protocol):
+    """A transform onto a support: it knows how far x is from the bounds."""
+
+    def log_slack(self, z: Array) -> LogSlack:
+        """The logarithms of the slacks of x = T(z), from z: exact where x rounds onto a bound.
+
+        Empty where no density here is made of them.
+        """
+        ...
+
+
+def at_least(z: Array, floor: Array) -> Array:
+    """``z``, or ``floor`` where z is below it; a constant floor is one operation on the tape."""
+    return np.clip(z, floor, np.inf) if is_constant(floor) else np.where(z < floor, floor, z)
+
+
+def exp(z: Array, floor: Array = LOG_SMALLEST) -> Array:
+    """e^z, held above 0 where it would underflow, or above e^``floor``.
+
+    What divides by it, or takes its logarithm, is finite then, and so is its derivative.
+    """
+    return np.exp(at_least(z, floor))
+
+
+def log_spacing(bound: Array) -> Array:
+    """The log of a step from ``bound`` that addition does not lose."""
+    if is_constant(bound):  # in plain NumPy, off the tape
+        return onp.log(onp.maximum(2.0 * EPSILON * onp.abs(bound), SMALLEST))
+    return np.log(np.maximum(2.0 * EPSILON * np.abs(bound), SMALLEST))
 
 
 def require(inside: Array, transform: Transform) -> None:

@@ -15,7 +15,8 @@ import vi_lab.scipy as sp
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms import supports
-from vi_lab.transforms.base import Shape, require, split
+from vi_lab.transforms.base import Shape, exp, require, split
+from vi_lab.transforms.supports import LogSlack
 
 SMALLEST_NORM = 1e-150  # its square is still a normal number
 
@@ -35,7 +36,7 @@ class CovarianceCholeskyTransform:
         rows, columns = onp.tril_indices(_order(np.shape(z)[-1], 0))
         on_diagonal = rows == columns
         # The inner `where` keeps an overflow of e^z elsewhere out of the derivatives.
-        entries = np.where(on_diagonal, np.exp(np.where(on_diagonal, z, 0.0)), z)
+        entries = np.where(on_diagonal, exp(np.where(on_diagonal, z, 0.0)), z)
         return _fill(entries, 0)
 
     def inverse(self, x: Array) -> Array:
@@ -48,6 +49,9 @@ class CovarianceCholeskyTransform:
     def log_abs_det_jacobian(self, z: Array) -> Array:
         k = onp.arange(_order(np.shape(z)[-1], 0))
         return np.sum(z[..., k * (k + 3) // 2], axis=-1)
+
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack()
 
     def unconstrained_shape(self, shape: Sequence[int]) -> Shape:
         batch, K = _square(shape)
@@ -70,9 +74,9 @@ class CorrelationCholeskyTransform:
     Jacobian is that of the entries below the diagonal; dc/dz = e^{2h}, hence
     log abs det J = sum_{i>j} (2 h_ij + sum_{k<j} h_ik) = sum_{i>j} (i - j + 1) h_ij.
 
-    c rounds to 1 above abs(z) = 19, but what is left after it is still exact; it
-    underflows to 0 when the sum of abs(z) over a row is above 745. `inverse` takes
-    what is left after an entry for 0 below 1e-150, since the squares underflow.
+    c rounds to 1 above abs(z) = 19, but what is left after it is still exact, down to 1e-307
+    when the sum of abs(z) over a row is 707; its logarithm (`log_slack`) goes on. `inverse`
+    takes what is left after an entry for 0 below 1e-150, since the squares underflow.
     """
 
     event_ndim: ClassVar[int] = 2
@@ -82,8 +86,7 @@ class CorrelationCholeskyTransform:
         # tanh z = s(2z) - s(-2z): derivatives of any order without an overflow of cosh z.
         z = _fill(z, 1)
         c = sp.expit(2.0 * z) - sp.expit(-2.0 * z)
-        earlier_columns = onp.triu(onp.ones(c.shape[-2:]), 1)
-        return (c + onp.eye(c.shape[-1])) * np.exp(np.matmul(_log_sech(z), earlier_columns))
+        return (c + onp.eye(c.shape[-1])) * exp(_log_left(z))
 
     def inverse(self, x: Array) -> Array:
         # sinh z_ij = L_ij / (norm of what row i has after column j): summed from the
@@ -99,6 +102,11 @@ class CorrelationCholeskyTransform:
         rows, columns = onp.tril_indices(_order(np.shape(z)[-1], 1), -1)
         return np.sum((rows - columns + 1) * _log_sech(z), axis=-1)
 
+    def log_slack(self, z: Array) -> LogSlack:
+        left = _log_left(_fill(z, 1))
+        k = onp.arange(np.shape(left)[-1])
+        return LogSlack(lower=left[..., k, k])
+
     def unconstrained_shape(self, shape: Sequence[int]) -> Shape:
         batch, K = _square(shape)
         return (*batch, K * (K - 1) // 2)
@@ -106,6 +114,12 @@ class CorrelationCholeskyTransform:
     def constrained_shape(self, shape: Sequence[int]) -> Shape:
         batch, (n,) = split(shape, 1)
         return (*batch, _order(n, 1), _order(n, 1))
+
+
+def _log_left(z: Array) -> Array:
+    """Log of the norm that is left before each entry, for z in a lower triangle (..., K, K)."""
+    earlier_columns = onp.triu(onp.ones(np.shape(z)[-2:]), 1)
+    return np.matmul(_log_sech(z), earlier_columns)
 
 
 def _log_sech(z: Array) -> Array:

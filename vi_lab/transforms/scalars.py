@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.checks import NUMBERS, is_constant
 from vi_lab.engine import Array
 from vi_lab.transforms import supports
-from vi_lab.transforms.base import KeepsShape, require
+from vi_lab.transforms.base import (
+    EPSILON,
+    SMALLEST,
+    KeepsShape,
+    at_least,
+    exp,
+    log_spacing,
+    require,
+)
+from vi_lab.transforms.supports import LogSlack, hold_bounds, hold_interval
 
 
 class _Elementwise(KeepsShape):
@@ -37,13 +50,16 @@ class Identity(KeepsShape):
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return np.zeros(np.shape(z)[: np.ndim(z) - self.event_ndim])
 
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack()
+
 
 @dataclass(frozen=True)
 class Exp(_Elementwise):
-    """x = e^z. It underflows to 0 below z = -745."""
+    """x = e^z; at least 1e-307, which is e^-707."""
 
     def forward(self, z: Array) -> Array:
-        return np.exp(z)
+        return exp(z)
 
     def inverse(self, x: Array) -> Array:
         require(supports.Positive().contains(x), self)
@@ -51,6 +67,9 @@ class Exp(_Elementwise):
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return z
+
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack(lower=z)
 
 
 @dataclass(frozen=True)
@@ -71,15 +90,23 @@ class Softplus(_Elementwise):
 
 @dataclass(frozen=True)
 class LowerBound(_Elementwise):
-    """x = lower + e^z. Rounds to the bound when e^z < 1e-16 abs(lower).
+    """x = lower + e^z; as near to the bound as addition tells it from the bound.
 
     ``lower`` broadcasts against z, which has the full shape.
+
+    Raises
+    ------
+    ValueError
+        if a constant ``lower`` is not finite.
     """
 
     lower: Array
 
+    def __post_init__(self) -> None:
+        hold_bounds(self, "lower")
+
     def forward(self, z: Array) -> Array:
-        return self.lower + np.exp(z)
+        return self.lower + exp(z, log_spacing(self.lower))
 
     def inverse(self, x: Array) -> Array:
         require(supports.GreaterThan(self.lower).contains(x), self)
@@ -88,18 +115,29 @@ class LowerBound(_Elementwise):
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return z
 
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack(lower=z)
+
 
 @dataclass(frozen=True)
 class UpperBound(_Elementwise):
-    """x = upper - e^z. Rounds to the bound when e^z < 1e-16 abs(upper).
+    """x = upper - e^z; as near to the bound as subtraction tells it from the bound.
 
     ``upper`` broadcasts against z, which has the full shape.
+
+    Raises
+    ------
+    ValueError
+        if a constant ``upper`` is not finite.
     """
 
     upper: Array
 
+    def __post_init__(self) -> None:
+        hold_bounds(self, "upper")
+
     def forward(self, z: Array) -> Array:
-        return self.upper - np.exp(z)
+        return self.upper - exp(z, log_spacing(self.upper))
 
     def inverse(self, x: Array) -> Array:
         require(supports.LessThan(self.upper).contains(x), self)
@@ -108,22 +146,41 @@ class UpperBound(_Elementwise):
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return z
 
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack(upper=z)
+
 
 @dataclass(frozen=True)
 class IntervalTransform(_Elementwise):
     """x = lower + (upper - lower) s(z).
 
-    Rounds to ``upper`` above z = 37, and to a ``lower`` other than 0 below about
-    z = -37; the log determinant stays exact. Bounds broadcast against z, which
-    has the full shape.
+    Above z = 35 or so, and below -35 if ``lower`` is not 0, x would round onto a bound;
+    there it stays at the nearest number that is safely inside, while the log determinant and
+    the log slacks go on. Bounds broadcast against z, which has the full shape.
+
+    Raises
+    ------
+    ValueError
+        if a constant bound is not finite, or ``lower`` is not below ``upper``.
     """
 
     lower: Array
     upper: Array
 
+    def __post_init__(self) -> None:
+        hold_interval(self)
+
     def forward(self, z: Array) -> Array:
-        x = self.lower + (self.upper - self.lower) * sp.expit(z)
-        return np.minimum(x, self.upper)  # the sum may round to beyond it
+        return self.lower + (self.upper - self.lower) * sp.expit(self._away_from_bounds(z))
+
+    def _away_from_bounds(self, z: Array) -> Array:
+        lower, upper = self.lower, self.upper
+        if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS):
+            return np.clip(z, *_range_of_numbers(lower, upper))
+        if is_constant(lower) and is_constant(upper):
+            return np.clip(z, *_range(onp, lower, upper))
+        first, last = _range(np, lower, upper)
+        return np.where(z > last, last, at_least(z, first))
 
     def inverse(self, x: Array) -> Array:
         require((x > self.lower) & (x < self.upper), self)
@@ -132,3 +189,24 @@ class IntervalTransform(_Elementwise):
     def log_abs_det_jacobian(self, z: Array) -> Array:
         # log s(z) + log s(-z), where log s(z) = z + log s(-z).
         return np.log(self.upper - self.lower) + z + 2.0 * sp.log_expit(-z)
+
+    def log_slack(self, z: Array) -> LogSlack:
+        rest = np.log(self.upper - self.lower) + sp.log_expit(-z)
+        return LogSlack(lower=z + rest, upper=rest)
+
+
+def _range(namespace: Any, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """The z between which rounding leaves x = lower + (upper - lower) s(z) between the bounds.
+
+    Rounding moves x by less than eps (abs(lower) + abs(upper)), or eps abs(lower) near it.
+    """
+    width, m, n = upper - lower, namespace.abs(lower), namespace.abs(upper)
+    share_below = namespace.maximum(2.0 * EPSILON * m, SMALLEST) / width
+    share_above = 2.0 * EPSILON * (m + n) / width
+    return namespace.log(namespace.maximum(share_below, SMALLEST)), -namespace.log(share_above)
+
+
+@cache
+def _range_of_numbers(lower: float, upper: float) -> tuple[float, float]:
+    first, last = _range(onp, lower, upper)
+    return float(first), float(last)

@@ -6,19 +6,42 @@ before those are *batch* axes, one value for each index. A transform
 (:mod:`vi_lab.transforms`) maps the real line, or R^n, onto a continuous support.
 
 Bounds are numbers or arrays that broadcast against the values; in a model they may
-depend on other latents. Infinity belongs to no support. Equality of vectors and
+depend on other latents. Constant ones are checked: a ValueError says which is not finite, or
+that they leave nothing between them. Infinity belongs to no support. Equality of vectors and
 matrices (a simplex sums to 1, rows have norm 1) holds to 1e-8, as in Stan.
+
+An inequality has a *slack*, by how much it holds: x - lower and upper - x of an interval, every
+entry of a simplex, the diagonal of a Cholesky factor. Densities such as the beta's are made of
+logarithms of slacks, and a slack of e^-800 is lost in x: 1 - x is 0 once x has rounded to 1.
+The unconstrained z still has it, so transforms know the logarithms exactly (`LogSlack`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import vi_lab.numpy as np
+from vi_lab.checks import NUMBERS, as_bound, check_order, every, is_constant
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
+INF = math.inf
 TOLERANCE = 1e-8  # of the equalities; Stan's CONSTRAINT_TOLERANCE
+
+
+class LogSlack(NamedTuple):
+    """Logarithms of the slacks of a value's inequalities; None where there is none.
+
+    Attributes
+    ----------
+    lower : of x > lower; of a simplex, log x; of a Cholesky factor, the log of its diagonal
+    upper : of x < upper
+    """
+
+    lower: Array = None
+    upper: Array = None
 
 
 class Support(Protocol):
@@ -34,6 +57,24 @@ class Support(Protocol):
     def interior(self, shape: tuple[int, ...]) -> Array:
         """A value that belongs to it, far from its boundary, and broadcasts to ``shape``."""
         ...
+
+
+def hold_bounds(record: object, *names: str) -> None:
+    """Check the bounds of a frozen record, and hold lists as arrays."""
+    for name in names:
+        value = getattr(record, name)
+        bound = as_bound(type(record).__name__, name, value)
+        if bound is not value:
+            object.__setattr__(record, name, bound)
+
+
+def hold_interval(record: Any) -> None:
+    """The same for ``lower`` and ``upper``, between which there must be something."""
+    lower, upper = record.lower, record.upper
+    if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS) and -INF < lower < upper < INF:
+        return  # made anew at each step, so this is quick
+    hold_bounds(record, "lower", "upper")
+    check_order(type(record).__name__, record.lower, record.upper)
 
 
 # ------------------------------------------------------------------------- scalars
@@ -77,6 +118,9 @@ class GreaterThan(_Scalar):
 
     lower: Array
 
+    def __post_init__(self) -> None:
+        hold_bounds(self, "lower")
+
     def contains(self, x: Array) -> Array:
         return (x > self.lower) & (x < np.inf)
 
@@ -89,6 +133,9 @@ class LessThan(_Scalar):
     """Numbers below a bound: x < upper."""
 
     upper: Array
+
+    def __post_init__(self) -> None:
+        hold_bounds(self, "upper")
 
     def contains(self, x: Array) -> Array:
         return (x < self.upper) & (x > -np.inf)
@@ -103,6 +150,9 @@ class Interval(_Scalar):
 
     lower: Array
     upper: Array
+
+    def __post_init__(self) -> None:
+        hold_interval(self)
 
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper)
@@ -213,6 +263,15 @@ class IntegerInterval(_Discrete):
 
     lower: Array
     upper: Array
+
+    def __post_init__(self) -> None:
+        hold_bounds(self, "lower", "upper")
+        lower, upper = self.lower, self.upper
+        if is_constant(lower) and is_constant(upper) and not every(lower <= upper):
+            raise ArgumentError(
+                "lower, upper: IntegerInterval needs lower <= upper in every entry, "
+                f"not lower={lower} and upper={upper}; exchange or move the bounds"
+            )
 
     def contains(self, x: Array) -> Array:
         return (x >= self.lower) & (x <= self.upper) & (np.floor(x) == x)

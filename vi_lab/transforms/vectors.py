@@ -14,7 +14,8 @@ import vi_lab.scipy as sp
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms import supports
-from vi_lab.transforms.base import KeepsShape, Shape, require, split
+from vi_lab.transforms.base import EPSILON, KeepsShape, Shape, at_least, exp, require, split
+from vi_lab.transforms.supports import LogSlack
 
 
 class _Vector(KeepsShape):
@@ -26,14 +27,14 @@ class _Vector(KeepsShape):
 class OrderedTransform(_Vector):
     """x_1 = z_1, x_k = x_{k-1} + e^{z_k}; log abs det J = sum_{k>1} z_k.
 
-    Neighbours round to the same number when e^{z_k} < 1e-16 abs(x_k).
+    Where e^{z_k} would be lost in the sum, x_k is the next number that is safely larger.
     """
 
     def forward(self, z: Array) -> Array:
         is_first = onp.arange(np.shape(z)[-1]) == 0
         # The inner `where` keeps an overflow of e^{z_1} out of the derivatives.
         steps = np.where(is_first, z, np.exp(np.where(is_first, 0.0, z)))
-        return np.cumsum(steps, axis=-1)
+        return np.cumsum(np.where(is_first, steps, _not_lost(steps)), axis=-1)
 
     def inverse(self, x: Array) -> Array:
         require(supports.Ordered().contains(x), self)
@@ -43,16 +44,19 @@ class OrderedTransform(_Vector):
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return np.sum(z[..., 1:], axis=-1)
 
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack()
+
 
 @dataclass(frozen=True)
 class PositiveOrderedTransform(_Vector):
     """x_1 = e^{z_1}, x_k = x_{k-1} + e^{z_k}; log abs det J = sum_k z_k.
 
-    Neighbours round to the same number when e^{z_k} < 1e-16 x_k.
+    Where e^{z_k} would be lost in the sum, x_k is the next number that is safely larger.
     """
 
     def forward(self, z: Array) -> Array:
-        return np.cumsum(np.exp(z), axis=-1)
+        return np.cumsum(_not_lost(exp(z)), axis=-1)
 
     def inverse(self, x: Array) -> Array:
         require(supports.PositiveOrdered().contains(x), self)
@@ -61,6 +65,20 @@ class PositiveOrderedTransform(_Vector):
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         return np.sum(z, axis=-1)
+
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack()
+
+
+def _not_lost(steps: Array) -> Array:
+    """``steps`` (..., K), each at least so large that a cumulative sum tells it from nothing.
+
+    A sum of K numbers, in whatever order an engine adds them, is off by at most
+    eps log2(K) times the sum of their magnitudes.
+    """
+    rounding = EPSILON * (2 + np.shape(steps)[-1].bit_length())
+    magnitudes = np.where(steps < 0.0, -steps, steps)  # abs, without its second derivative x / x^2
+    return at_least(steps, rounding * np.cumsum(magnitudes, axis=-1))
 
 
 @dataclass(frozen=True)
@@ -74,7 +92,7 @@ class StickBreaking:
         log x_k = u_k + sum_{j<=k} b_j,    log x_K = sum_{j<K} b_j.
 
     The Jacobian is that of the first K-1 entries; log abs det J = sum_{k<=K} log x_k.
-    An entry underflows to 0 below e^-745.
+    No entry of x is below 1e-307, or e^-707; their logarithms (`log_slack`) go on.
 
     This is Stan's transform up to 2025; later versions use an isometric log-ratio
     transform (stan-dev/math, pull request 3171), whose z and Jacobian differ.
@@ -84,9 +102,15 @@ class StickBreaking:
     unconstrained_event_ndim: ClassVar[int] = 1
 
     def forward(self, z: Array) -> Array:
+        return exp(self._log(z))
+
+    def _log(self, z: Array) -> Array:
         u = z - _log_sticks_left(np.shape(z)[-1])
         rest = np.cumsum(sp.log_expit(-u), axis=-1)
-        return np.exp(np.concatenate([u + rest, rest[..., -1:]], axis=-1))
+        return np.concatenate([u + rest, rest[..., -1:]], axis=-1)
+
+    def log_slack(self, z: Array) -> LogSlack:
+        return LogSlack(lower=self._log(z))
 
     def inverse(self, x: Array) -> Array:
         require(supports.Simplex().contains(x) & np.all(x > 0, axis=-1), self)
