@@ -109,6 +109,12 @@ def test_elbo_of_few_steps_has_no_mean():
         (FIT, 0, ValueError, "every: must be a whole number, 1 or more"),
         (FIT, 2_000, ValueError, "every: 2000 leaves 1 of 2000 steps"),
         (NUTS, 1, TypeError, "fit: a NutsResult has no ELBO"),
+        (
+            make_fit(onp.array([1.0, onp.inf, 2.0])),
+            1,
+            ValueError,
+            "fit: its losses: 1 of 3 values are infinite",
+        ),
     ],
 )
 def test_elbo_refuses(fit, every, error, message):
@@ -279,11 +285,14 @@ def test_replicated_draws_each_column_and_the_data(columns, shown):
     [
         (DATA, REPLICATED[:, :9], None, r"replicated: need .* not \(100,\) and \(1000, 9\)"),
         (DATA[:, None], REPLICATED, None, r"replicated: need data \(N,\)"),
+        (DATA, REPLICATED[:0], None, "replicated: is empty"),
+        (["a"], REPLICATED, None, r"data: must be numbers, not \['a'\]"),
+        ([onp.inf], REPLICATED, None, "data: 1 of 1 values are infinite"),
         (DATA, REPLICATED, [5, 100], r"columns: there are none of \[100\]; data rows are 0 to 99"),
     ],
 )
 def test_replicated_refuses(data, replicated, columns, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         plots.replicated(data, replicated, columns=columns)
 
 
@@ -332,6 +341,9 @@ def test_scatter_refuses(x, y, message):
         ({"a": onp.ones(3), "b": onp.ones(4)}, ValueError, r"result: draws by name must all be"),
         ({"a": 1.0}, ValueError, "result: draws by name must all be"),
         ({}, ValueError, "result: draws by name must all be"),
+        ({"a": onp.ones((0, 2))}, ValueError, "result: draws by name must all be .*, at least one"),
+        ({"a": [1.0, onp.nan]}, ValueError, "a: 1 of 2 values are infinite or NaN"),
+        (NutsResult, TypeError, "result: a type has no draws; give a Fit"),
     ],
 )
 def test_what_is_no_result_is_refused(result, error, message):
@@ -350,6 +362,16 @@ def test_given_axes_are_drawn_on_and_returned():
     onp.testing.assert_array_equal(plots.compare(a=FIT, axes=two), two)
     assert plots.compare(a=VECTORS, names="b", axes=ax)[0] is ax
     assert len(plt.get_fignums()) == 3  # those made here
+
+
+def test_axes_that_are_none_are_refused():
+    with pytest.raises(TypeError, match="axes: are not Matplotlib's, but 'left'"):
+        plots.elbo(FIT, ax="left")
+
+
+def test_a_number_that_is_not_shown_need_not_be_finite():
+    axes = plots.trace({"a": onp.arange(9.0), "b": onp.full(9, onp.nan)}, names="a")
+    assert axes.shape == (1, 2)
 
 
 def test_a_wrong_number_of_axes_is_refused():

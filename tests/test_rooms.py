@@ -76,6 +76,13 @@ def test_every_file_is_in_one_room_and_every_room_has_a_file():
     assert found == set(rooms), "the table of CONTRIBUTING.md is not what is in vi_lab/"
 
 
+def test_the_path_through_the_library_leads_to_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(vi_lab/[\w/.]+)`", text))
+    assert len(named) > 20
+    assert not {path for path in named if not (ROOT / path).exists()}
+
+
 def test_no_import_runs_back_up():
     found = [
         sentence
@@ -98,6 +105,7 @@ def test_no_import_runs_back_up():
         ("nuts/x.py", "from vi_lab.conjugate import cavi", "vi_lab.conjugate"),
         ("nuts/x.py", "from ..plots import trace", "vi_lab.plots"),
         ("progress.py", "from vi_lab.checks import is_whole", "vi_lab.checks"),
+        ("errors.py", "from vi_lab.checks import check_whole", "vi_lab.checks"),
     ],
 )
 def test_an_import_that_runs_up_is_found(path, source, module):

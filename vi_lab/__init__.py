@@ -49,7 +49,7 @@ from vi_lab.distributions import (
     Uniform,
 )
 from vi_lab.engine import use
-from vi_lab.errors import ConvergenceWarning, NonFiniteError
+from vi_lab.errors import ConvergenceWarning, NonFiniteError, ViLabError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import NutsResult, nuts
@@ -100,6 +100,7 @@ __all__ = [
     "Target",
     "Truncated",
     "Uniform",
+    "ViLabError",
     "advi",
     "cavi",
     "conjugate",

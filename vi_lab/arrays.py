@@ -16,12 +16,14 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.checks import is_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 NUMBERS = (float, int)  # a tuple: `isinstance` is three times slower on `float | int`
 CONSTANTS = (float, int, onp.generic)
 REAL_KINDS = "biuf"  # of dtypes: booleans, integers, floats
 
 
+# -------------------------------------------------------------------------- arrays
 def is_constant(x: Array) -> bool:
     """Whether ``x`` is a plain number or NumPy array, whose value may be looked at.
 
@@ -55,7 +57,7 @@ def as_real(name: str, x: Any) -> Array:
     if isinstance(x, Real):
         return float(x)  # a fraction
     what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else repr(x)
-    raise ValueError(
+    raise ArgumentError(
         f"{name} must be a number, not {what}; give a real number, an array of them, or what "
         "m.sample has returned"
     )
@@ -86,7 +88,7 @@ def as_finite(name: str, value: Any) -> onp.ndarray:
     """
     array = onp.asarray(as_real(f"{name}:", value), dtype=float)
     if not onp.isfinite(array).all():
-        raise ValueError(f"{name}: must be finite, not {value}")
+        raise ArgumentError(f"{name}: must be finite, not {value}")
     return array
 
 
@@ -102,7 +104,7 @@ def as_bound(owner: str, name: str, value: Any) -> Array:
         return value
     value = as_real(f"{name}: {owner}'s {name}", value)
     if is_constant(value) and not onp.isfinite(value).all():
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: {owner}'s {name} must be finite, not {value}; a set without a bound on this "
             "side has a class of its own (Real, Positive, GreaterThan, LessThan)"
         )
@@ -116,12 +118,12 @@ def check_order(owner: str, lower: Array, upper: Array) -> None:
     try:
         ordered = every(lower < upper)  # not so for NaN
     except ValueError:
-        raise ValueError(
+        raise ArgumentError(
             f"lower, upper: {owner}'s bounds have the shapes {onp.shape(lower)} and "
             f"{onp.shape(upper)}, which do not broadcast; make them equal"
         ) from None
     if not ordered:
-        raise ValueError(
+        raise ArgumentError(
             f"lower, upper: {owner} needs lower < upper in every entry, "
             f"not lower={lower} and upper={upper}; exchange or move the bounds"
         )
@@ -139,7 +141,7 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
     if not isinstance(lengths, tuple | list | onp.ndarray) or not all(
         is_whole(n) and n >= 0 for n in lengths
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: must be the lengths of the axes, whole numbers that are 0 or more such as 3 "
             f"or (3, 2), not {shape!r}"
         )
@@ -156,7 +158,7 @@ def check_point(z: Any, dim: int) -> Array:
     """
     z = as_real("z:", z)
     if onp.shape(z)[-1:] != (dim,):
-        raise ValueError(
+        raise ArgumentError(
             f"z: must have the shape (..., {dim}), a number for each dimension of the "
             f"unconstrained space R^{dim}, not {onp.shape(z)}; reshape it (model.slices says what "
             "its entries are)"
@@ -174,5 +176,7 @@ def check_vector(z: Any, dim: int) -> Array:
     """
     z = check_point(z, dim)
     if onp.ndim(z) != 1:
-        raise ValueError(f"z: must be one point ({dim},), not {onp.shape(z)}; give one row of it")
+        raise ArgumentError(
+            f"z: must be one point ({dim},), not {onp.shape(z)}; give one row of it"
+        )
     return z

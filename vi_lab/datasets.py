@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_name
+from vi_lab.errors import ArgumentError
+
 POSTERIORDB = (
     "arK-arK",
     "dugongs_data-dugongs_model",
@@ -85,8 +88,7 @@ def radon(where: str = "minnesota") -> dict[str, onp.ndarray]:
         if ``where`` is neither "minnesota" nor "us".
     """
     files = {"minnesota": "radon_mn", "us": "radon_us"}
-    if where not in files:
-        raise ValueError(f"where: {where!r} is none of {sorted(files)}; choose one of these")
+    check_name("where", where, sorted(files))
     table = _table(files[where])
     return {
         "log_radon": table["log_radon"],
@@ -124,7 +126,7 @@ def posteriordb(name: str) -> dict[str, Any]:
         if it is none of `POSTERIORDB`.
     """
     if name not in POSTERIORDB:
-        raise ValueError(
+        raise ArgumentError(
             f"name: no posterior {name!r} is shipped; choose one of {', '.join(POSTERIORDB)}"
         )
     text = resources.files("vi_lab").joinpath("data", f"{name}.json").read_text("utf-8")

@@ -1,7 +1,57 @@
-"""What can go wrong in a run, as types that a caller can catch."""
+"""What can go wrong, as types that a caller can catch.
+
+``except vl.ViLabError`` catches everything that this library raises on purpose. Each error
+is also the builtin exception of its kind, so ``except ValueError`` works as anywhere:
+
+======================= ===================== ==================================================
+`ArgumentError`         `ValueError`          a value that cannot be used; the message begins
+                                              with the argument's name
+`ArgumentTypeError`     `TypeError`           an object of the wrong kind
+`UnknownNameError`      `KeyError`            a name that is not in a table
+`OutOfRangeError`       `IndexError`          a program counts beyond the entries of an array
+`UnsupportedError`      `NotImplementedError` what the mathematics or an engine does not offer
+`MissingPackageError`   `ImportError`         an optional package is not installed
+`EngineError`           `RuntimeError`        an engine's operator used where no engine runs
+`NonFiniteError`        `ArithmeticError`     a density or gradient that is infinite or NaN
+======================= ===================== ==================================================
+"""
 
 
-class NonFiniteError(ArithmeticError):
+class ViLabError(Exception):
+    """The base of all errors that the library raises on purpose."""
+
+
+class ArgumentError(ViLabError, ValueError):
+    """An argument has a value that cannot be used; the message says which one would do."""
+
+
+class ArgumentTypeError(ViLabError, TypeError):
+    """An argument is an object of the wrong kind; the message says what to give instead."""
+
+
+class UnknownNameError(ViLabError, KeyError):
+    """A name is not among those of a table; the message lists them."""
+
+    __str__ = Exception.__str__  # KeyError's own puts the whole sentence in quotes
+
+
+class OutOfRangeError(ViLabError, IndexError):
+    """A program asks for an entry that an array does not have; codes count from 0."""
+
+
+class UnsupportedError(ViLabError, NotImplementedError):
+    """What was asked for has no formula or no derivative here."""
+
+
+class MissingPackageError(ViLabError, ImportError):
+    """A package that is optional is needed; the message says how to install it."""
+
+
+class EngineError(ViLabError, RuntimeError):
+    """An operator of an engine was used where no engine is running."""
+
+
+class NonFiniteError(ViLabError, ArithmeticError):
     """The log density or its gradient became infinite or NaN."""
 
 

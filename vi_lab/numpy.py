@@ -12,8 +12,14 @@ process, in different threads if need be.
 
 from typing import Any
 
-from vi_lab.engine import namespace
+import numpy as onp
+
+from vi_lab.engine import follow, numpy_now
 
 
 def __getattr__(name: str) -> Any:
-    return getattr(namespace().numpy, name)
+    """What NumPy lacks and an engine has."""
+    return getattr(numpy_now(), name)
+
+
+follow(__name__, [name for name in dir(onp) if not name.startswith("_")], "numpy_now()")

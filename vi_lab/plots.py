@@ -18,6 +18,7 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.nuts import NutsResult
 from vi_lab.results.fit import Fit
 from vi_lab.results.summary import flatten_draws, matching, unknown
@@ -52,13 +53,17 @@ def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
         if ``every`` is not a positive whole number, or leaves fewer than two steps.
     """
     if not isinstance(fit, Fit):
-        raise TypeError(f"fit: a {type(fit).__name__} has no ELBO by step; give the Fit of advi")
+        raise ArgumentTypeError(
+            f"fit: a {type(fit).__name__} has no ELBO by step; give the Fit of advi"
+        )
     check_whole("every", every, least=1)
     steps = onp.arange(len(fit.losses))[::every]
     if len(steps) < 2:
-        raise ValueError(f"every: {every} leaves 1 of {len(fit.losses)} steps; give a smaller one")
-    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
-    estimates = -onp.asarray(fit.losses)
+        raise ArgumentError(
+            f"every: {every} leaves 1 of {len(fit.losses)} steps; give a smaller one"
+        )
+    estimates = -_finite("fit: its losses", fit.losses)
+    ax = _axis(ax, width=6.0, height=3.6)
     window = len(estimates) // 50
     few = window < 2
     thin = {"color": COLOURS[0], "marker": "."} if few else {"color": COLOURS[4], "linewidth": 0.6}
@@ -122,13 +127,13 @@ def compare(*, names: Names = None, axes: Any = None, seed: int = 0, **results: 
         ``axes`` are not one for each number.
     """
     if not results:
-        raise ValueError("results: give at least one, by its label: compare(ADVI=fit)")
+        raise ArgumentError("results: give at least one, by its label: compare(ADVI=fit)")
     tables = {label: _draws(result, seed) for label, result in results.items()}
     if names is None:
         first, *others = (scalars for scalars, _ in tables.values())
         names = [scalar for scalar in first if all(scalar in other for other in others)]
         if not names:
-            raise ValueError(f"results: {', '.join(tables)} have no number in common to compare")
+            raise ArgumentError(f"results: {', '.join(tables)} have no number in common to compare")
     chosen = {label: _select(*table, names) for label, table in tables.items()}
     scalars = next(iter(chosen.values()))[0]
     columns = min(len(scalars), 3)
@@ -162,9 +167,9 @@ def replicated(
     ValueError
         if the shapes do not fit, or there is no such column.
     """
-    data, replicated = onp.asarray(data), onp.asarray(replicated)
+    data, replicated = _finite("data", data), _finite("replicated", replicated)
     if data.ndim != 1 or replicated.ndim != 2 or replicated.shape[1:] != data.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"replicated: need data (N,) and replicated data sets (S, N), not {data.shape} and "
             f"{replicated.shape}"
         )
@@ -172,8 +177,10 @@ def replicated(
         columns = sorted(set(onp.linspace(0, len(data) - 1, 4).round().astype(int).tolist()))
     absent = [column for column in columns if not 0 <= column < len(data)]
     if absent:
-        raise ValueError(f"columns: there are none of {absent}; data rows are 0 to {len(data) - 1}")
-    ax = _new_axes(1, 1, width=6.0, height=3.6)[0, 0] if ax is None else ax
+        raise ArgumentError(
+            f"columns: there are none of {absent}; data rows are 0 to {len(data) - 1}"
+        )
+    ax = _axis(ax, width=6.0, height=3.6)
     ax.hist(data, bins="auto", density=True, color="0.85", edgecolor="white")
     for column, style in zip(columns, _styles(), strict=False):
         _density(ax, replicated[:, column], label=f"replicated, row {column}", **style)
@@ -201,9 +208,9 @@ def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> An
     pairs = []
     for argument, name in {"x": x, "y": y}.items():
         if name not in scalars:
-            raise ValueError(f"{argument}: {unknown(name, scalars)}")
-        pairs.append(pooled[:, scalars.index(name)])
-    ax = _new_axes(1, 1, width=4.2, height=4.2)[0, 0] if ax is None else ax
+            raise ArgumentError(f"{argument}: {unknown(name, scalars)}")
+        pairs.append(_finite(name, pooled[:, scalars.index(name)]))
+    ax = _axis(ax, width=4.2, height=4.2)
     ax.plot(*pairs, ".", color=COLOURS[0], markersize=3, alpha=0.35, mew=0, rasterized=True)
     ax.set(xlabel=x, ylabel=y)
     return ax
@@ -227,23 +234,35 @@ def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
     if isinstance(result, Fit):
         result = result.sample(FIT_DRAWS, seed=seed)
     elif not isinstance(result, Mapping):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"result: a {type(result).__name__} has no draws; give a Fit, a NutsResult, or draws "
             "by name, {name: (S, *shape)}"
         )
-    lengths = {name: onp.shape(draws)[:1] for name, draws in result.items()}
-    if len(set(lengths.values())) != 1 or () in lengths.values():
-        raise ValueError(f"result: draws by name must all be (S, *shape), but begin with {lengths}")
-    scalars, table = flatten_draws(result, leading=1)
+    scalars, table = flatten_draws(result, leading=1, what="result")
     return scalars, table[None]
 
 
 def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[str], onp.ndarray]:
     """Those numbers that ``names`` means, in its order; all of them, if None."""
-    if names is None:
-        return scalars, draws
-    chosen = matching(scalars, names)
-    return chosen, draws[..., [scalars.index(name) for name in chosen]]
+    if names is not None:
+        chosen = matching(scalars, names)
+        draws, scalars = draws[..., [scalars.index(name) for name in chosen]], chosen
+    for k, scalar in enumerate(scalars):
+        _finite(scalar, draws[..., k])
+    return scalars, draws
+
+
+def _finite(what: str, values: Array) -> onp.ndarray:
+    """``values`` as floats, of which there are some, all finite: others cannot be drawn."""
+    try:
+        array = onp.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(f"{what}: must be numbers, not {values!r:.60}") from error
+    bad = int((~onp.isfinite(array)).sum())
+    if bad or not array.size:
+        found = f"{bad:,} of {array.size:,} values are infinite or NaN" if bad else "is empty"
+        raise ArgumentError(f"{what}: {found}, so there is no picture; leave it out")
+    return array
 
 
 # ------------------------------------------------------------------------- drawing
@@ -285,13 +304,20 @@ def _styles() -> Any:
     return ({"color": c, "linestyle": d} for c, d in zip(cycle(COLOURS), cycle(DASHES)))
 
 
+def _axis(ax: Any, *, width: float, height: float) -> Any:
+    """``ax``, or that of a new figure if None."""
+    return _axes(ax, 1, 1, width=width, height=height)[0, 0]
+
+
 def _axes(axes: Any, rows: int, columns: int, *, width: float, height: float) -> onp.ndarray:
     """``axes`` as an array (rows, columns), or those of a new figure if None."""
     if axes is None:
         return _new_axes(rows, columns, width=width, height=height)
     given = onp.ravel(onp.asarray(axes, dtype=object))
+    if not all(hasattr(ax, "plot") for ax in given):
+        raise ArgumentTypeError(f"axes: are not Matplotlib's, but {axes!r:.60}")
     if given.size != rows * columns:
-        raise ValueError(f"axes: need {rows * columns} for {rows} numbers, not {given.size}")
+        raise ArgumentError(f"axes: need {rows * columns} for {rows} numbers, not {given.size}")
     return given.reshape(rows, columns)
 
 

@@ -17,8 +17,31 @@ last argument only. ``solve_triangular(L, b, trans=0)`` takes one lower triangle
 
 from typing import Any
 
-from vi_lab.engine import namespace
+from vi_lab.engine import follow, namespace
+
+NAMES = (
+    "betainc",
+    "digamma",
+    "erf",
+    "expit",
+    "gammainc",
+    "gammaincc",
+    "gammaln",
+    "log1p_square",
+    "log_expit",
+    "log_ndtr",
+    "logit",
+    "logsumexp",
+    "ndtr",
+    "solve_triangular",
+    "xlog1py",
+    "xlogy",
+)
 
 
 def __getattr__(name: str) -> Any:
+    """Refuse what is none of `NAMES`, in the engine's words."""
     return getattr(namespace().special, name)
+
+
+follow(__name__, NAMES, "namespace().special")

@@ -152,7 +152,7 @@ def test_gone_on_from_and_a_start_for_richer_ones():
     fit = vl.advi(TARGET, FAMILY, seed=1, progress=False)
     again = vl.advi(TARGET, FAMILY, init=fit, steps=1, optimizer="adam", progress=False)
     onp.testing.assert_allclose(again.params["loc"], fit.params["loc"], atol=0.011)
-    with pytest.raises(ValueError, match=r"^init: a fit that this family cannot start from; "):
+    with pytest.raises(ValueError, match=r"^init: this family cannot start from that fit; "):
         vl.advi(TARGET, FAMILY, init=vl.advi(TARGET, "full_rank", progress=False), progress=False)
     for family in ("mean_field", "full_rank", "low_rank"):
         richer = vl.advi(TARGET, family, init=fit, steps=1, optimizer="adam", progress=False)

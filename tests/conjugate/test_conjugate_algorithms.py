@@ -1,6 +1,8 @@
 """`cavi`, `svi`, and where their rows come from."""
 
+import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from vi_lab.conjugate.model import natural_step, scale_statistics
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import NonFiniteError
 from vi_lab.model.maps import is_mapped
+from vi_lab.optimizers import RobbinsMonro
 
 X = onp.random.default_rng(0).normal(3.0, 2.0, 1_000)
 MODEL = NormalModel(mean=0.5, strength=0.3, shape=2.0, rate=1.5)
@@ -47,7 +50,7 @@ def rows_3d() -> onp.ndarray:
 def test_svi_with_all_rows_and_steps_of_one_is_cavi(model: Any, rows: onp.ndarray) -> None:
     """To rounding: the rows are added up in another order."""
     sweeps = cavi(model, rows, max_sweeps=6, rtol=0.0, atol=0.0, **QUIET)
-    steps = svi(model, rows, batch=1_000, forgetting=0.0, steps=6, rtol=0.0, atol=0.0, **QUIET)
+    steps = svi(model, rows, batch=1_000, step_size=1.0, steps=6, rtol=0.0, atol=0.0, **QUIET)
     same = min(len(steps.elbos), len(sweeps.elbos))  # one of them may end, on equal digits
     assert same >= 4
     onp.testing.assert_allclose(steps.elbos[:same], sweeps.elbos[:same], rtol=1e-12)
@@ -76,9 +79,13 @@ def test_svi_comes_close_to_cavi_in_less_than_three_sweeps() -> None:
     assert precision[0] == pytest.approx(precision[1], rel=0.1)
 
 
-def test_step_sizes_follow_delay_and_forgetting() -> None:
+def test_steps_are_as_long_as_the_schedule_says() -> None:
     """tau's shape has the same optimum in every step, so its path tells the step sizes."""
-    for delay, forgetting in ((1.0, 0.7), (3.0, 0.7), (3.0, 1.0)):
+    default = {"rho": onp.arange(1.0, 5.0) ** -0.7, "options": {}}
+    schedules = [RobbinsMonro(1.0, 2.0, 0.7), RobbinsMonro(0.5, 0.0, 1.0), lambda t: 0.9**t]
+    given = [{"rho": s(onp.arange(1.0, 5.0)), "options": {"step_size": s}} for s in schedules]
+    number = {"rho": onp.full(4, 0.3), "options": {"step_size": 0.3}}
+    for case in (default, number, *given):
         shapes: list[float] = []
 
         def record(step: int, params: Any, elbo: float, shapes: list[float] = shapes) -> None:
@@ -88,17 +95,16 @@ def test_step_sizes_follow_delay_and_forgetting() -> None:
             MODEL,
             X,
             batch=100,
-            delay=delay,
-            forgetting=forgetting,
             steps=4,
             evaluate_every=1,
             callback=record,
+            **case["options"],
             **QUIET,
         )
         best = MODEL.shape + 500.5
         left = (best - onp.array([MODEL.shape, *shapes])) / (best - MODEL.shape)
-        rho = (onp.arange(4) + delay) ** -forgetting
-        onp.testing.assert_allclose(left[1:], (1 - rho) * left[:-1], rtol=1e-9, atol=1e-12)
+        expected = (1 - case["rho"]) * left[:-1]
+        onp.testing.assert_allclose(left[1:], expected, rtol=1e-9, atol=1e-12)
 
 
 def test_same_seed_same_bits_and_another_seed_other_rows() -> None:
@@ -200,6 +206,61 @@ def test_interrupted_before_anything_was_done() -> None:
         assert fit.params["tau"]["shape"] == 1.0
 
 
+class Asked(NormalModel):
+    """A model during whose preparation, and again before its last ELBO, somebody presses Ctrl-C."""
+
+    def prepare(self, rows: Any, num_rows: int) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return super().prepare(rows, num_rows)
+
+
+@pytest.mark.parametrize("fit", [cavi, partial(svi, batch=10)])
+def test_interrupted_while_it_is_prepared(fit: Any) -> None:
+    """What has begun is ended, so there is a q to return; and Ctrl-C works as before after it."""
+    before = signal.getsignal(signal.SIGINT)
+    found = fit(Asked(), X, **QUIET)
+    assert found.interrupted
+    assert found.verdict.startswith("interrupted before the end of the first")
+    assert found.params["tau"]["shape"] == 1.0
+    assert found.model.origin == X.mean()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_is_raised_at_once() -> None:
+    class Impatient(Asked):
+        def prepare(self, rows: Any, num_rows: int) -> Any:
+            signal.raise_signal(signal.SIGINT)
+            return super().prepare(rows, num_rows)
+
+    with pytest.raises(KeyboardInterrupt):
+        cavi(Impatient(), X, **QUIET)
+
+
+def test_svi_interrupted_between_evaluations_evaluates_once_more() -> None:
+    class Counting(NormalModel):
+        presses = (5, 6)  # in the fifth step; for some, again in the evaluation after it
+
+        def statistics(self, params: Any, rows: Any) -> Any:
+            calls.append(len(rows))
+            if len(calls) in self.presses:
+                raise KeyboardInterrupt
+            return super().statistics(params, rows)
+
+    class Once(Counting):
+        presses = (5,)
+
+    calls: list[int] = []
+    fit = svi(Once(origin=0.0), X, batch=10, **QUIET)
+    assert fit.interrupted
+    assert fit.rows_seen.tolist() == [40]
+    assert "interrupted after step 4" in fit.verdict
+    calls.clear()
+    fit = svi(Counting(origin=0.0), X, batch=10, **QUIET)
+    assert fit.interrupted
+    assert onp.isnan(fit.elbo)
+    assert fit.params["tau"]["shape"] > 1.0
+
+
 def test_an_elbo_that_is_not_finite_is_named() -> None:
     with onp.errstate(all="ignore"):
         with pytest.raises(NonFiniteError, match="sweep 1, start 0: the ELBO is"):
@@ -280,7 +341,15 @@ def test_the_last_rows_of_a_stream_that_ends_are_a_smaller_minibatch() -> None:
     assert [len(batch) for batch in seen] == [100, 100, 50]
     onp.testing.assert_array_equal(onp.sort(onp.concatenate(seen)), onp.sort(rows))
     stream = iter([rows[:30], rows[30:]])
-    fit = svi(MODEL, stream, batch=100, forgetting=0.9, evaluate_every=1, **options, **QUIET)
+    fit = svi(
+        MODEL,
+        stream,
+        batch=100,
+        step_size=RobbinsMonro(1.0, 0.0, 0.9),
+        evaluate_every=1,
+        **options,
+        **QUIET,
+    )
     assert fit.rows_seen.tolist() == [100, 200, 250]
     params = fit.model.init(rows, onp.random.default_rng(0))
     for t, (batch, part) in enumerate(zip(seen, (1.0, 1.0, 0.5), strict=True)):
@@ -383,8 +452,12 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     [
         ({"batch": 1_001}, r"batch: 1001 is more than there are rows \(1000\)"),
         ({"batch": 0}, "batch: must be"),
-        ({"batch": 10, "delay": 0.5}, "delay: must be 1 or more"),
-        ({"batch": 10, "forgetting": -1.0}, "forgetting: must be"),
+        ({"batch": 10, "step_size": -0.5}, "step_size: must be a positive number"),
+        ({"batch": 10, "step_size": 2.0}, r"step_size: is 2.0 at step 1, .* give one in \(0, 1\]"),
+        ({"batch": 10, "step_size": lambda t: 0.4 * t}, r"step_size: is 1.2.* at step 3"),
+        ({"batch": 10, "seed": -1}, "seed: must be a whole number from 0"),
+        ({"batch": 10, "seed": 1.5}, "seed: must be a whole number from 0"),
+        ({"batch": True}, "batch: must be a whole number, 1 or more, not True"),
         ({"batch": 10, "patience": 1}, "patience: must be"),
         ({"batch": 10, "evaluate_every": 0}, "evaluate_every: must be"),
         ({"batch": 10, "steps": 5, "epochs": 1}, "give one of the two"),
@@ -406,3 +479,42 @@ def test_bad_streams_are_refused() -> None:
         svi(MODEL, iter([]), batch=10, num_rows=100, **QUIET)
     with pytest.raises(ValueError, match="no data to subsample; use cavi"):
         svi(SLOW, X, batch=10, **QUIET)
+
+
+@pytest.mark.parametrize("fit", [cavi, partial(svi, batch=10)])
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (NormalModel, {}, "model: is the class NormalModel itself; give a conjugate model"),
+        (
+            vl.Target(lambda z: -(z[..., 0] ** 2), 1),
+            {},
+            "model: is a Target; give a conjugate model",
+        ),
+        ("normal", {}, "model: is the str 'normal'; give"),
+        (MODEL, {"init": 3}, "init: is the int 3; give the name"),
+        (MODEL, {"init": X}, "init: is a ndarray; give"),
+        (MODEL, {"callback": 3}, "callback: is the int 3; give a function of the steps done"),
+    ],
+)
+def test_wrong_objects_are_refused(fit: Any, model: Any, options: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        fit(model, X, **options, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mu": None}, "has the blocks"),
+        ({"mu": {"precision": 1.0}}, r"init\['mu'\]: needs the parameters \['precision', 'prec"),
+        ({"mu": 1.0}, r"init\['mu'\]: needs the parameters"),
+        ({"tau": {"shape": [1.0, 2.0], "rate": 1.0}}, r"shape must have the shape \(\), not \(2,"),
+        ({"tau": {"shape": onp.nan, "rate": 1.0}}, "shape must be finite"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_refused(change: Any, message: str) -> None:
+    good = cavi(MODEL, X, **QUIET)
+    changed = {**good.params, **change}
+    init = {block: value for block, value in changed.items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        cavi(good.model, X, init=init, **QUIET)

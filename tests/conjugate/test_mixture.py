@@ -307,7 +307,7 @@ def test_svi_with_all_rows_and_step_one_is_cavi(name):
     model, make = FITTED[name]
     rows = make(np.random.default_rng(11))
     ours = cavi(model, rows, max_sweeps=6, rtol=0.0, atol=0.0, seed=2, **QUIET)
-    stochastic = svi(model, rows, batch=40, delay=1.0, forgetting=0.0, steps=6, seed=2, **QUIET)
+    stochastic = svi(model, rows, batch=40, step_size=1.0, steps=6, seed=2, **QUIET)
     for a, b in zip(tree_leaves(ours.params), tree_leaves(stochastic.params), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
 

@@ -55,6 +55,7 @@ def test_points_and_batches_of_points_have_their_own_values(form, engine):
     ):
         onp.testing.assert_allclose(found, right, rtol=1e-12)
     assert target.log_density(z.reshape(1, 5, 3)).shape == (1, 5)
+
     def log_density(z):
         return target.structure.log_density(z, {})
 

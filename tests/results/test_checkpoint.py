@@ -135,3 +135,15 @@ def test_without_a_path_nothing_is_taken_or_written():
     keeper.keep(lambda: pytest.fail("a snapshot that nobody needs"))
     keeper.write()
     assert keeper.load() is None
+
+
+def test_a_file_that_cannot_be_written_is_found_before_the_fit(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint: there is no folder"):
+        Checkpoint(tmp_path / "nowhere" / "fit.npz", "a fit")
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "fit.npz"
+    onp.savez(path, x=onp.zeros(3))
+    with pytest.raises(ValueError, match=r"checkpoint: .* was written by another fit"):
+        Checkpoint(path, "a fit").load()

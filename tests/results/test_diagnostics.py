@@ -83,3 +83,32 @@ def test_hdi_does_not_wait_for_arviz():
         "sys.exit('arviz_stats' in sys.modules or 'scipy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "estimate", [diagnostics.rhat, diagnostics.ess_bulk, diagnostics.mcse, diagnostics.bfmi]
+)
+@pytest.mark.parametrize(
+    ("draws", "message"),
+    [
+        (onp.ones(5), r"draws: must have the axes \(chains, draws, ...\)"),
+        (onp.ones((4, 0)), r"at least one value, but their shape is \(4, 0\)"),
+        ([[1.0, onp.nan], [2.0, onp.inf]], "draws: 2 of 4 values are infinite or NaN"),
+        ({"a": 1}, r"draws: is a dict; give an array \(chains, draws, ...\)"),
+    ],
+)
+def test_draws_that_are_none_or_not_finite_are_refused(estimate, draws, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimate(draws)
+
+
+def test_no_interval_of_nothing_or_of_nan():
+    with pytest.raises(ValueError, match=r"draws: must have the axes \(draws, ...\)"):
+        diagnostics.hdi([])
+    with pytest.raises(ValueError, match="draws: 1 of 3 values are infinite or NaN"):
+        diagnostics.hdi([1.0, onp.nan, 2.0])
+
+
+def test_of_too_few_draws_an_estimate_is_nan():
+    assert onp.isnan(diagnostics.rhat(onp.ones((2, 1))))
+    assert onp.isnan(diagnostics.bfmi(onp.ones((2, 1)))).all()

@@ -101,3 +101,37 @@ def test_an_interrupted_save_leaves_the_old_file(fit, tmp_path, monkeypatch):
         save_arrays(path, a=onp.zeros(3))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_no_fit_is_named(fit, tmp_path):
+    path = tmp_path / "fit.npz"
+    fit.save(path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"text", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"path: .*fit.npz is damaged, or is not a file"):
+            vl.Fit.load(path, MODEL)
+    save_arrays(path, latents=["mu"], dim=1, z=onp.zeros((2, 3, 1)))
+    with pytest.raises(ValueError, match=r"holds another kind of result: it has no .*'losses'"):
+        vl.Fit.load(path, MODEL)
+    with pytest.raises(FileNotFoundError):
+        vl.Fit.load(tmp_path / "nowhere.npz", MODEL)
+
+
+def test_where_a_fit_cannot_be_saved(fit, tmp_path):
+    with pytest.raises(ValueError, match="path: there is no folder"):
+        fit.save(tmp_path / "nowhere" / "fit.npz")
+    with pytest.raises(ValueError, match=r"path: .* is a folder"):
+        fit.save(tmp_path)
+
+
+def test_a_saved_file_has_the_permissions_of_any_other_and_a_link_stays_one(fit, tmp_path):
+    path, link = tmp_path / "fit.npz", tmp_path / "link.npz"
+    (tmp_path / "other").touch()
+    link.symlink_to(path)
+    fit.save(link)
+    assert link.is_symlink()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+    path.chmod(0o640)
+    fit.save(path)
+    assert path.stat().st_mode & 0o777 == 0o640

@@ -86,3 +86,32 @@ def test_access_by_row_and_column():
         TABLE["nu", "mean"]
     with pytest.raises(ValueError, match="prob: must be between"):
         summarise(IID, prob=95)
+
+
+def test_a_number_that_is_not_finite_loses_its_own_row_alone():
+    draws = {"a": onp.arange(10.0), "b": onp.array([[1.0, onp.inf]] * 3 + [[1.0, 2.0]] * 7)}
+    table = summarise(draws, notes=("kept",))
+    assert table["a", "mean"] == 4.5
+    assert table["b[0]", "mean"] == 1.0
+    assert all(onp.isnan(table["b[1]", column]) for column in table.columns)
+    assert table.notes == ("kept", "b[1]: 3 of 10 draws are not finite: no summary.")
+
+
+def test_one_draw_has_a_mean_and_no_error():
+    table = summarise({"a": [3.0]})
+    assert table["a", "mean"] == 3.0
+    assert onp.isnan(table["a", "sd"])
+
+
+@pytest.mark.parametrize(
+    ("draws", "error", "message"),
+    [
+        ({}, ValueError, r"draws: draws by name must all be \(S, \*shape\), at least one"),
+        ({"a": []}, ValueError, "at least one, but begin with"),
+        ({"a": [1.0, 2.0], "b": [1.0]}, ValueError, "but begin with"),
+        ([1.0, 2.0], TypeError, "draws: is a list; give draws by name"),
+    ],
+)
+def test_what_are_no_draws_is_refused(draws, error, message):
+    with pytest.raises(error, match=message):
+        summarise(draws)

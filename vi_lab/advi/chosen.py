@@ -13,7 +13,7 @@ import numpy as onp
 
 from vi_lab.advi.blocks import Noise, Problem, Run, Source, looping
 from vi_lab.advi.settings import Settings
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.families import Params
 from vi_lab.gradients import StickingTheLanding
 from vi_lab.optimizers import AdviSequence, Optimizer
@@ -93,7 +93,7 @@ def search_eta(
             continue
         found[eta] = float(run.losses[-JUDGED_STEPS:].mean())
     if not found:
-        raise ValueError(
+        raise ArgumentError(
             f"optimizer: the loss overflowed within {TRIAL_STEPS} steps for every eta of {ETAS}; "
             "give a starting point with init=, or rescale the model"
         )

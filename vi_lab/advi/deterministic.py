@@ -29,7 +29,7 @@ import numpy as onp
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.settings import Settings
 from vi_lab.engine import Array, current
-from vi_lab.errors import ConvergenceWarning
+from vi_lab.errors import ArgumentError, ConvergenceWarning
 from vi_lab.families import MeanFieldGaussian, Params
 from vi_lab.gradients.estimators import Reparameterised
 from vi_lab.model import LogDensity
@@ -74,7 +74,7 @@ def balanced_draws(rng: onp.random.Generator, num_draws: int, dim: int) -> onp.n
         if ``num_draws`` is odd.
     """
     if num_draws % 2:
-        raise ValueError(f"draws: must be even, for they come in pairs, not {num_draws}")
+        raise ArgumentError(f"draws: must be even, for they come in pairs, not {num_draws}")
     half: onp.ndarray = rng.standard_normal((num_draws // 2, dim))
     if half.shape[0] > dim:
         root = onp.linalg.cholesky(half.T @ half / half.shape[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as onp
 
 from vi_lab.engine import Array
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.families import Params
 from vi_lab.model import Posterior
 
@@ -22,7 +22,7 @@ def check_start(model: Posterior, z: onp.ndarray) -> None:
     bad = {name: term for name, term in model.terms(z).items() if not onp.isfinite(term)}
     if bad:
         terms = ", ".join(f"{name} ({term})" for name, term in bad.items())
-        raise ValueError(
+        raise ArgumentError(
             f"the log density is not finite at the start; the terms at fault: {terms}. "
             "Give a starting point with init={latent: value, ...}, or look at those priors "
             "and data"

@@ -12,6 +12,7 @@ import numpy as onp
 from vi_lab import engine as engines
 from vi_lab.checks import check_methods, check_seed, check_whole
 from vi_lab.engine import Array, Engine
+from vi_lab.errors import ArgumentError
 from vi_lab.families import Family, MeanFieldGaussian, Params, get_family
 from vi_lab.gradients import (
     BaseDraws,
@@ -91,7 +92,7 @@ def checked(
     check_methods("model", model, density, "a vl.Model(program, **data), or a vl.Target")
     q = get_family(family)
     if method not in METHODS:
-        raise ValueError(f"method: {method!r} is none of {list(METHODS)}")
+        raise ArgumentError(f"method: {method!r} is none of {list(METHODS)}")
     if method == "deterministic":
         _refuse_stochastic_options(
             q,
@@ -141,7 +142,7 @@ def _rule(
     needs = ("init", "update", "value")
     check_methods("average", average, needs, "TailAverage(start=1_000), say")
     if rule is None:
-        raise ValueError(
+        raise ArgumentError(
             "average: is for an optimizer of your choice; give optimizer= as well, or leave it out"
         )
     return rule, steps, average
@@ -156,7 +157,7 @@ def _check_draws(settings: Settings) -> None:
     draws = settings.draws
     check_whole("draws", draws, least=1)
     if settings.method == "deterministic" and draws % 2:
-        raise ValueError(f"draws: must be even, for they come in pairs, not {draws}")
+        raise ArgumentError(f"draws: must be even, for they come in pairs, not {draws}")
     settings.base_draws.check(draws, settings.family.base_dim(settings.model.dim))
     if settings.estimator is not None:
         check_base_draws(settings.estimator, settings.base_draws, draws)
@@ -164,17 +165,19 @@ def _check_draws(settings: Settings) -> None:
 
 def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path | None) -> None:
     if not isinstance(progress, bool):
-        raise ValueError(f"progress: must be True or False, not {progress!r}")  # noqa: TRY004
+        raise ArgumentError(f"progress: must be True or False, not {progress!r}")
     if callback is not None and not callable(callback):
-        raise ValueError(
+        raise ArgumentError(
             f"callback: {callback!r} cannot be called; give a function of (steps, params, losses)"
         )
     if checkpoint is None:
         return
     if not isinstance(checkpoint, str | Path):
-        raise ValueError(f"checkpoint: {checkpoint!r} is no path; give one that ends in .npz")  # noqa: TRY004
+        raise ArgumentError(f"checkpoint: {checkpoint!r} is no path; give one that ends in .npz")
     if not Path(checkpoint).parent.is_dir():
-        raise ValueError(f"checkpoint: there is no folder {Path(checkpoint).parent}; make it first")
+        raise ArgumentError(
+            f"checkpoint: there is no folder {Path(checkpoint).parent}; make it first"
+        )
 
 
 def _check_start(model: Posterior, init: Start, starts: int) -> None:
@@ -184,21 +187,23 @@ def _check_start(model: Posterior, init: Start, starts: int) -> None:
             pass
         case Fit():
             if starts > 1:
-                raise ValueError("starts: an earlier fit is one start; leave starts out, or init")
+                raise ArgumentError(
+                    "starts: an earlier fit is one start; leave starts out, or init"
+                )
             if init.params["loc"].shape != (model.dim,):
-                raise ValueError(
+                raise ArgumentError(
                     f"init: is a fit on R^{init.params['loc'].size}, but the model lives on "
                     f"R^{model.dim}"
                 )
         case Mapping():
             unlike = sorted(set(model.latents) ^ set(init), key=str)
             if unlike:
-                raise ValueError(
+                raise ArgumentError(
                     f"init: needs exactly the latents {list(model.latents)}; "
                     f"missing or unknown: {unlike}"
                 )
         case _:
-            raise ValueError(
+            raise ArgumentError(
                 f"init: {init!r} is no start; give 'prior', values by latent, or a Fit"
             )
 
@@ -206,12 +211,12 @@ def _check_start(model: Posterior, init: Start, starts: int) -> None:
 def _refuse_stochastic_options(family: Family, **options: Any) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise ValueError(
+        raise ArgumentError(
             f"{', '.join(given)}: mean(s) nothing to method='deterministic', which takes Newton "
             "steps until they are small; leave out, or use method='stochastic'"
         )
     if family != MeanFieldGaussian():
-        raise ValueError(
+        raise ArgumentError(
             "family: method='deterministic' is for mean_field only, because with fixed draws the "
             "full-rank objective has no minimum once D exceeds the draws; use method='stochastic'"
         )

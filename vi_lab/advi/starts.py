@@ -19,6 +19,7 @@ from vi_lab.advi.settings import Settings
 from vi_lab.advi.stopping import judge
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError
 from vi_lab.families import MeanFieldGaussian, Params
 from vi_lab.gradients import Independent, StickingTheLanding
 from vi_lab.model import Model, Posterior, prior_predictive
@@ -44,7 +45,7 @@ def starting_params(settings: Settings, rng: onp.random.Generator) -> Params:
         try:
             return family.init_from(init.params)
         except ValueError as error:
-            raise ValueError(f"init: a fit that this family cannot start from; {error}") from None
+            raise ArgumentError(f"init: this family cannot start from that fit; {error}") from None
     number = settings.starts - (init != "prior")
     points = prior_points(model, number, rng)
     if init is None:
@@ -53,7 +54,7 @@ def starting_params(settings: Settings, rng: onp.random.Generator) -> Params:
         try:
             points.insert(0, model.unconstrain(init))
         except ValueError as error:
-            raise ValueError(f"init: {error}") from None
+            raise ArgumentError(f"init: {error}") from None
     if settings.starts > 1:
         best = best_start(model, points, INITIAL_SCALE, rng=rng, engine=settings.engine)
         return family.init_from(best)
@@ -113,7 +114,7 @@ def best_start(
         ended = [{name: value[i] for name, value in at[0].items()} for i in range(len(points))]
         found = referee.elbos(ended).mean(axis=0)
     if not onp.isfinite(found).any():
-        raise ValueError(
+        raise ArgumentError(
             f"starts: the ELBO is not finite after {TRIAL_STEPS} steps from any of the "
             f"{len(points)} starting points; give one with init="
         )

@@ -12,13 +12,21 @@ leading axis of the parameters; a start that has converged leaves the arrays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
-from typing import Any
+from itertools import islice
+from types import NoneType
+from typing import Any, NamedTuple, Self
 
 import numpy as onp
 
-from vi_lab.checks import check_not_negative, check_whole
+from vi_lab.checks import (
+    check_callable,
+    check_instance,
+    check_not_negative,
+    check_seed,
+    check_whole,
+)
 from vi_lab.conjugate.model import (
     ConjugateModel,
     Params,
@@ -29,9 +37,9 @@ from vi_lab.conjugate.model import (
 from vi_lab.conjugate.result import ConjugateFit, final_elbos
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.model.rows import Arrays, Blocks, source_of
-from vi_lab.progress import progress_bar
+from vi_lab.progress import held_interrupts, progress_bar
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
 SAME_OPTIMUM = 0.01  # nats: starts that end so close are counted together
@@ -84,68 +92,122 @@ def cavi(
     NonFiniteError
         if an ELBO stops being finite; it names the sweep.
     """
+    check_fit(model, init, rtol=rtol, atol=atol, seed=seed, callback=callback)
     check_whole("starts", starts, least=1)
     check_whole("max_sweeps", max_sweeps, least=1)
-    check_not_negative("rtol", rtol)
-    check_not_negative("atol", atol)
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
-    source = None
-    if model.has_rows:
-        if rows is None:
-            raise ValueError(f"rows: {type(model).__name__} needs data")
-        source = _repeatable(model, rows)
-        first = source.look(rng)["rows"]
-        model = model.prepare(first, source.num_rows)
-        params = starting_params(model, init, first, rng, starts)
-    else:
-        if rows is not None:
-            raise ValueError(f"rows: {type(model).__name__} has no data; leave them out")
-        params = starting_params(model, init, onp.empty(0), rng, starts)
+    with held_interrupts() as pressed:
+        source = _source(model, rows)
+        model, params, _ = prepared(model, source, init, rng, starts)
 
-    active = onp.arange(starts)
-    elbos = onp.full(starts, -onp.inf)
+    ascent = _Ascent.before(params, starts)
     trace: list[onp.ndarray] = []
-    statistics: Statistics | None = None
-    interrupted = stopped = False
+    interrupted, stopped = bool(pressed), False
     with progress_bar(None, "CAVI", progress, total=max_sweeps) as bar:
         try:
-            while len(active) and len(trace) < max_sweeps and not stopped:
-                moving = params if len(active) == starts else take(params, active)
-                if statistics is None or model.has_local_latents:
-                    statistics = total_statistics(model, moving, source)
-                moving = natural_step(model, moving, statistics)
-                reached = onp.broadcast_to(model.elbo(moving, statistics), len(active))
-                _check_finite(reached, active, len(trace) + 1)
-                change = reached - elbos[active]
-                params = put(params, active, moving)
-                elbos = put(elbos, active, reached)
-                trace.append(put(onp.full(starts, onp.nan), active, reached))
+            sweeps = _sweeps(model, ascent, source, rtol, atol)
+            for ascent in islice(sweeps, 0 if interrupted else max_sweeps):
+                trace.append(ascent.reached)
                 bar.update(1)
-                bar.set_postfix(elbo=f"{elbos.max():.8g}", moving=len(active))
+                bar.set_postfix(elbo=f"{ascent.elbos.max():.8g}", moving=len(ascent.moving))
                 if callback is not None:
-                    stopped = bool(callback(len(trace), params, elbos.copy()))
-                active = active[change > atol + rtol * onp.abs(reached)]
+                    stopped = bool(callback(ascent.sweeps, ascent.params, ascent.elbos.copy()))
+                if stopped:
+                    break
         except KeyboardInterrupt:
             interrupted = True
-
+    if len(trace) < ascent.sweeps:  # interrupted between the two
+        trace.append(ascent.reached)
     start_elbos = onp.array(trace).reshape(-1, starts).T
+    converged = int(onp.argmax(final_elbos(start_elbos))) not in ascent.moving
     num_rows = source.num_rows if source is not None else 0
     # Without local latents the statistics of the first sweep serve all others
     passes = onp.arange(1, len(trace) + 1) if model.has_local_latents else onp.ones(len(trace), int)
-    best = int(onp.argmax(final_elbos(start_elbos)))
     return ConjugateFit(
         algorithm="CAVI",
         model=model,
-        start_params=params,
+        start_params=ascent.params,
         start_elbos=start_elbos,
         seen=num_rows * passes,
-        converged=best not in active,
-        verdict=_verdict(start_elbos, best not in active, interrupted, stopped),
+        converged=converged,
+        verdict=_verdict(start_elbos, converged, interrupted, stopped),
         seed=seed,
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
     )
+
+
+class _Ascent(NamedTuple):
+    """Where R starts stand: one record, so that an interrupt finds the old one or the new."""
+
+    params: Params  # (R, ...)
+    elbos: onp.ndarray  # (R,), -inf before the first sweep
+    reached: onp.ndarray  # (R,), the same, but NaN for those that had converged before
+    moving: onp.ndarray  # the numbers of those that have not converged
+    sweeps: int
+
+    @classmethod
+    def before(cls, params: Params, starts: int) -> Self:
+        """Where all starts stand before the first sweep."""
+        elbos = onp.full(starts, -onp.inf)
+        return cls(params, elbos, elbos, onp.arange(starts), 0)
+
+
+def _sweeps(
+    model: ConjugateModel, ascent: _Ascent, source: Arrays | Blocks | None, rtol: float, atol: float
+) -> Iterator[_Ascent]:
+    """Where the starts stand after each sweep, until all have converged."""
+    statistics: Statistics | None = None
+    while len(which := ascent.moving):
+        params = take(ascent.params, which)
+        if statistics is None or model.has_local_latents:
+            statistics = total_statistics(model, params, source)
+        params = natural_step(model, params, statistics)
+        elbos = onp.broadcast_to(model.elbo(params, statistics), len(which))
+        _check_finite(elbos, which, ascent.sweeps + 1)
+        change = elbos - ascent.elbos[which]
+        ascent = _Ascent(
+            params=put(ascent.params, which, params),
+            elbos=put(ascent.elbos, which, elbos),
+            reached=put(onp.full(len(ascent.elbos), onp.nan), which, elbos),
+            moving=which[change > atol + rtol * onp.abs(elbos)],
+            sweeps=ascent.sweeps + 1,
+        )
+        yield ascent
+
+
+def check_fit(model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, callback: Any) -> None:
+    """The arguments that `cavi` and `svi` share.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    wanted = "a conjugate model with its priors, such as vi_lab.conjugate.NormalModel()"
+    check_instance("model", model, ConjugateModel, f"{wanted} (for other models there is advi)")
+    wanted = "the name of a way of starting, or parameters by block, as in fit.params"
+    check_instance("init", init, (NoneType, str, Mapping), wanted)
+    check_not_negative("rtol", rtol)
+    check_not_negative("atol", atol)
+    check_seed("seed", seed)
+    check_callable("callback", callback, "of the steps done, the parameters and the ELBO")
+
+
+def prepared(
+    model: ConjugateModel,
+    source: Arrays | Blocks | None,
+    init: str | Mapping[str, Mapping[str, Array]] | None,
+    rng: onp.random.Generator,
+    starts: int,
+) -> tuple[ConjugateModel, Params, onp.ndarray]:
+    """The model after a first look at its rows, parameters to start from, and those rows."""
+    if source is None:
+        first = onp.empty(0)
+    else:
+        first = source.look(rng)["rows"]
+        model = model.prepare(first, source.num_rows)
+    return model, starting_params(model, init, first, rng, starts), first
 
 
 def total_statistics(
@@ -178,17 +240,37 @@ def starting_params(
     if init is None or isinstance(init, str):
         return model.init(rows, rng, starts=starts, method=init)
     if starts != 1:
-        raise ValueError(f"init: parameters are one start, but starts is {starts}; set it to 1")
+        raise ArgumentError(f"init: parameters are one start, but starts is {starts}; set it to 1")
     if set(init) != set(model.blocks):
-        raise ValueError(f"init: has the blocks {sorted(init)}, the model {sorted(model.blocks)}")
-    return {
-        block: {name: onp.array(init[block][name], dtype=float)[None] for name in init[block]}
-        for block in model.blocks
-    }
+        raise ArgumentError(
+            f"init: has the blocks {sorted(init)}, the model {sorted(model.blocks)}"
+        )
+    # What the model itself would start from shows what it needs; its generator is not ours.
+    needed = model.init(rows, onp.random.default_rng(0))
+    return {block: _like(f"init[{block!r}]", init[block], needed[block]) for block in model.blocks}
 
 
-def take(params: Params, starts: onp.ndarray) -> Params:
-    """Parameters of some of the starts."""
+def _like(
+    what: str, given: Mapping[str, Array], needed: Mapping[str, Array]
+) -> dict[str, onp.ndarray]:
+    """``given`` parameters of a block as one start, (1, ...), in the shapes of those ``needed``."""
+    if not isinstance(given, Mapping) or set(given) != set(needed):
+        found = sorted(given) if isinstance(given, Mapping) else repr(given)
+        raise ArgumentError(f"{what}: needs the parameters {sorted(needed)}, not {found}")
+    arrays = {name: onp.array(given[name], dtype=float)[None] for name in needed}
+    for name, array in arrays.items():
+        if array.shape != needed[name].shape:
+            raise ArgumentError(
+                f"{what}: {name} must have the shape {needed[name].shape[1:]}, not "
+                f"{array.shape[1:]}"
+            )
+        if not onp.isfinite(array).all():
+            raise ArgumentError(f"{what}: {name} must be finite, not {given[name]}")
+    return arrays
+
+
+def take(params: Params, starts: onp.ndarray | int) -> Params:
+    """Parameters of some of the starts, by their numbers; of one, without the axis."""
     taken: Params = tree_map(lambda value: value[starts], params)
     return taken
 
@@ -204,11 +286,18 @@ def put(old: Any, starts: onp.ndarray, new: Any) -> Any:
     return tree_map(replaced, old, new)
 
 
-def _repeatable(model: ConjugateModel, rows: Any) -> Arrays | Blocks:
+def _source(model: ConjugateModel, rows: Any) -> Arrays | Blocks | None:
+    """Where the rows come from, again and again; None for a model that has none."""
+    if not model.has_rows:
+        if rows is not None:
+            raise ArgumentError(f"rows: {type(model).__name__} has no data; leave them out")
+        return None
+    if rows is None:
+        raise ArgumentError(f"rows: {type(model).__name__} needs data")
     if callable(rows):
         return source_of(rows, model.check, sum(len(model.check(block)) for block in rows()))
     if not hasattr(rows, "__len__"):
-        raise ValueError(
+        raise ArgumentError(
             "rows: cavi reads all of them in every sweep, from an array, a memory map or a "
             "function that returns an iterator over blocks; for a stream of blocks use svi"
         )

@@ -29,6 +29,7 @@ import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, only_method
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +56,14 @@ class GaussianTarget(ConjugateModel):
         mean = onp.array(as_finite("mean", self.mean))
         precision = onp.array(as_finite("precision", self.precision))
         if mean.ndim != 1 or mean.size == 0:
-            raise ValueError(f"mean: must have the shape (D,), not {mean.shape}")
+            raise ArgumentError(f"mean: must have the shape (D,), not {mean.shape}")
         if precision.shape != (mean.size, mean.size):
-            raise ValueError(
+            raise ArgumentError(
                 f"precision: must have the shape {(mean.size, mean.size)}, as mean has, "
                 f"not {precision.shape}"
             )
         if not onp.allclose(precision, precision.T) or onp.linalg.eigvalsh(precision)[0] <= 0.0:
-            raise ValueError("precision: must be symmetric and positive definite")
+            raise ArgumentError("precision: must be symmetric and positive definite")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "precision", precision)
 
@@ -88,7 +89,7 @@ class GaussianTarget(ConjugateModel):
         return self.mean + offset, variance
 
     def check(self, rows: Any) -> onp.ndarray:
-        raise ValueError("rows: a Gaussian target has no data")
+        raise ArgumentError("rows: a Gaussian target has no data")
 
     def prepare(self, rows: onp.ndarray, num_rows: int) -> Self:
         return self
@@ -101,7 +102,7 @@ class GaussianTarget(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """Means drawn from the target, unit variances."""
+        """Means are drawn from the target, and variances are 1."""
         only_method(method, "target")
         scale = onp.linalg.cholesky(onp.linalg.inv(self.precision))
         means = self.mean + rng.standard_normal((starts, self.mean.size)) @ scale.T
@@ -140,7 +141,7 @@ class GaussianTarget(ConjugateModel):
         rng: onp.random.Generator,
         covariates: Array | None = None,
     ) -> onp.ndarray:
-        raise ValueError("a Gaussian target has no data, so nothing can be predicted")
+        raise ArgumentError("a Gaussian target has no data, so nothing can be predicted")
 
     def _offset_variance(self, params: Params) -> tuple[Array, Array]:
         """Means less mu, and variances, (..., D)."""

@@ -19,15 +19,16 @@ import numpy as onp
 
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError
 
 
 def order_labels(values: Array) -> onp.ndarray:
-    """The order in which ``values`` (..., K), one a component, rise."""
+    """The order of components in which their ``values`` (..., K) rise."""
     return onp.argsort(onp.asarray(values), axis=-1, kind="stable")
 
 
 def match_labels(means: Array, reference: Array) -> onp.ndarray:
-    """The order in which ``means`` (..., K, D) lie nearest to ``reference`` (K, D).
+    """The order of components that brings ``means`` (..., K, D) nearest to ``reference`` (K, D).
 
     Univariate means are (..., K), and their reference (K,).
 
@@ -40,7 +41,7 @@ def match_labels(means: Array, reference: Array) -> onp.ndarray:
 
     means, reference = onp.asarray(means, dtype=float), onp.asarray(reference, dtype=float)
     if reference.ndim not in (1, 2) or means.shape[-reference.ndim :] != reference.shape:
-        raise ValueError(
+        raise ArgumentError(
             f"reference: must have the shape of the last axes of means {means.shape}, (K,) or "
             f"(K, D), not {reference.shape}"
         )
@@ -53,7 +54,9 @@ def match_labels(means: Array, reference: Array) -> onp.ndarray:
 
 
 def relabel(arrays: Mapping[str, Any], order: Array) -> dict[str, Any]:
-    """``arrays`` (a dictionary, nested or not) with components in the given ``order`` (..., K).
+    """Draws or parameters with their components put into the given ``order`` (..., K).
+
+    ``arrays`` is a dictionary, nested or not.
 
     Each array has the axes of ``order`` first: parameters of q (..., K, ...) with an order for
     each start, or draws (S, K, ...) with one for each draw. An order (K,) is for arrays whose
@@ -70,7 +73,7 @@ def relabel(arrays: Mapping[str, Any], order: Array) -> dict[str, Any]:
     def reordered(array: Array) -> onp.ndarray:
         array = onp.asarray(array)
         if array.shape[: order.ndim] != order.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"order: has the shape {order.shape}, but an array has {array.shape}, which "
                 "does not begin with it"
             )

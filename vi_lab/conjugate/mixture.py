@@ -44,8 +44,7 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
 from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI
-from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
+from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
 from vi_lab.conjugate.mixture_wishart import (
     Naturals,
     dirichlet_bound,
@@ -56,7 +55,9 @@ from vi_lab.conjugate.mixture_wishart import (
     to_naturals,
 )
 from vi_lab.conjugate.model import Params, Statistics, no_covariates
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ class GaussianMixture(Mixture):
     def check(self, rows: Any) -> onp.ndarray:
         array = super().check(rows)
         if self.origin is not None and array.shape[1:] != self.origin.shape:
-            raise ValueError(
+            raise ArgumentError(
                 f"rows: have the shape {array.shape}, but the model was prepared for rows of "
                 f"the shape {self.origin.shape}"
             )
@@ -124,7 +125,7 @@ class GaussianMixture(Mixture):
         D = math.prod(shape)
         nu = D + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom
         if nu <= D - 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"degrees_of_freedom: must be more than D - 1 = {D - 1} for rows of {D} columns, "
                 f"not {nu}"
             )
@@ -149,11 +150,7 @@ class GaussianMixture(Mixture):
 
     @property
     def center(self) -> onp.ndarray:
-        if self.origin is None:
-            raise ValueError(
-                "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
-            )
-        return onp.atleast_1d(self.origin)
+        return seen(self.origin)
 
     @property
     def prior(self) -> Naturals:
@@ -199,7 +196,7 @@ class GaussianMixture(Mixture):
         return onp.asarray(self._like_rows(m + self.center))
 
     def estimates(self, params: Params) -> dict[str, onp.ndarray]:
-        """One number for each: E[weights] (..., K), E[mean], and E[precision]^-1 as covariance.
+        """Point estimates: E[weights] (..., K), E[mean], and E[precision]^-1 as covariance.
 
         ``mean`` is ``(..., K, *row shape)``, and ``covariance`` is
         ``(..., K, *row shape, *row shape)``: for univariate rows (..., K), a variance.
@@ -216,7 +213,9 @@ class GaussianMixture(Mixture):
     def sample(
         self, params: Params, num_draws: int, rng: onp.random.Generator
     ) -> dict[str, onp.ndarray]:
-        r"""``weights`` (S, K), ``mean`` and ``covariance`` as in `estimates`, in q's order.
+        r"""Draws of ``weights`` (S, K), ``mean`` and ``covariance``, as `estimates` shapes them.
+
+        Components stand in the order that q has them in.
 
         Wishart draws by Bartlett's decomposition: with :math:`W = LL'`, A lower triangular,
         :math:`A_{ii}^2 \sim \chi^2_{\nu - i + 1}` and standard normal below the diagonal,
@@ -284,7 +283,7 @@ def _check_scatter(scatter: onp.ndarray) -> None:
         or not onp.allclose(matrix, matrix.T, rtol=1e-10, atol=0.0)
         or onp.linalg.eigvalsh(matrix)[0] <= 0.0
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"scatter: must be a positive variance or a symmetric, positive definite matrix "
             f"(D, D), not {scatter}"
         )
@@ -293,5 +292,7 @@ def _check_scatter(scatter: onp.ndarray) -> None:
 def _fit_shape(name: str, value: Array, shape: tuple[int, ...]) -> onp.ndarray:
     array = onp.asarray(value, dtype=float)
     if array.shape != shape:
-        raise ValueError(f"{name}: must have the shape {shape} for these rows, not {array.shape}")
+        raise ArgumentError(
+            f"{name}: must have the shape {shape} for these rows, not {array.shape}"
+        )
     return array

@@ -33,10 +33,11 @@ from typing import Any, ClassVar
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import check_name, check_whole
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows
 from vi_lab.conjugate.seeding import METHODS, seed_labels
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 BLOCK_ELEMENTS = 2**16  # exponents in a block: 512 kB, so that a few such arrays stay in cache
 LEAST_ROWS = 16  # in a block, however many starts there are
@@ -66,7 +67,7 @@ class Mixture(ConjugateModel):
 
     @abstractmethod
     def named(self, sums: onp.ndarray) -> Statistics:
-        """Statistics by name from ``sums`` of the features, (..., K, F)."""
+        """The statistics by name that ``sums`` of the features, (..., K, F), amount to."""
 
     @abstractmethod
     def means(self, params: Params) -> onp.ndarray:
@@ -77,9 +78,9 @@ class Mixture(ConjugateModel):
         return finite_rows(rows, 1, 2)
 
     def check_number(self, num_rows: int) -> None:
-        """More components than rows cannot be told apart: refuse."""
+        """Refuse more components than rows: they could not be told apart."""
         if num_rows < self.components:
-            raise ValueError(
+            raise ArgumentError(
                 f"components: {self.components} are more than the {num_rows} rows; ask for fewer"
             )
 
@@ -126,8 +127,7 @@ class Mixture(ConjugateModel):
         probability; see `vi_lab.conjugate.seeding`.
         """
         method = METHODS[0] if method is None else method
-        if method not in METHODS:
-            raise ValueError(f"init: {method!r} is none of {list(METHODS)}")
+        check_name("init", method, METHODS)
         if len(rows) > SEEDING_ROWS:
             rows = rows[rng.choice(len(rows), SEEDING_ROWS, replace=False)]
         labels = seed_labels(rows.reshape(len(rows), -1), self.components, starts, rng, method)
@@ -150,7 +150,7 @@ class Mixture(ConjugateModel):
         """
         rows, r = self.check(rows), onp.asarray(responsibilities, dtype=float)
         if r.shape[-2:] != (len(rows), self.components):
-            raise ValueError(
+            raise ArgumentError(
                 f"responsibilities: must have the shape (..., {len(rows)}, {self.components}), "
                 f"not {r.shape}"
             )
@@ -176,6 +176,21 @@ class Mixture(ConjugateModel):
         size = max(LEAST_ROWS, BLOCK_ELEMENTS // width)
         for start in range(0, len(rows), size):
             yield self._features(rows[start : start + size])
+
+
+def seen(origin: Array | None) -> onp.ndarray:
+    """The ``origin`` of a model that has been prepared, (D,).
+
+    Raises
+    ------
+    ValueError
+        if the model has not: its origin is None.
+    """
+    if origin is None:
+        raise ArgumentError(
+            "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
+        )
+    return onp.atleast_1d(origin)
 
 
 def pack(constant: Array, linear: Array, quadratic: Array) -> onp.ndarray:

@@ -27,11 +27,10 @@ from typing import Any, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.arrays import as_finite
-from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI
-from vi_lab.conjugate.mixture_base import Mixture, pack, unpack
+from vi_lab.checks import check_finite, check_positive
+from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
 from vi_lab.conjugate.model import Params, Statistics, finite_rows, no_covariates
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 
 
@@ -59,8 +58,7 @@ class KnownVarianceMixture(Mixture):
         super().__post_init__()
         check_positive("sd", self.sd)
         check_positive("prior_sd", self.prior_sd)
-        if as_finite("prior_mean", self.prior_mean).ndim:
-            raise ValueError(f"prior_mean: must be one number, not {self.prior_mean!r}")
+        check_finite("prior_mean", self.prior_mean)
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -76,11 +74,7 @@ class KnownVarianceMixture(Mixture):
 
     @property
     def center(self) -> onp.ndarray:
-        if self.origin is None:
-            raise ValueError(
-                "model: has not seen its data; use fit.model, or model.prepare(rows, len(rows))"
-            )
-        return onp.array([self.origin])
+        return seen(self.origin)
 
     # ---------------------------------------------------------------- coordinate steps
     def coefficients(self, params: Params) -> onp.ndarray:
@@ -127,7 +121,7 @@ class KnownVarianceMixture(Mixture):
     def sample(
         self, params: Params, num_draws: int, rng: onp.random.Generator
     ) -> dict[str, onp.ndarray]:
-        """``mean`` (S, K), in q's order."""
+        """Draws of the components' ``mean`` (S, K), in the order that q has them in."""
         mean = self.means(params)
         sd = params["means"]["precision"] ** -0.5
         return {"mean": mean + sd * rng.standard_normal((num_draws, *mean.shape))}

@@ -35,6 +35,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 from vi_lab.errors import NonFiniteError
 
@@ -54,20 +55,23 @@ def to_naturals(nu: Array, kappa: Array, m: Array, inverse_scale: Array) -> Natu
 
 
 def mean_and_inverse_scale(naturals: Naturals) -> tuple[Array, Array]:
-    """m (..., D) and W^-1 (..., D, D)."""
+    """The mean m (..., D) and the inverse scale W^-1 (..., D, D)."""
     h = naturals["pseudo_sum"]
     m = h / naturals["pseudo_count"][..., None]
     return m, naturals["pseudo_scatter"] - h[..., :, None] * m[..., None, :]
 
 
 def log_normalizer(naturals: Naturals) -> Array:
-    """A, of shape (...)."""
+    """The log normalising constant A, (...)."""
     _, inverse_scale = mean_and_inverse_scale(naturals)
     return _log_normalizer(naturals, _log_det(inverse_scale))
 
 
 def expectations(naturals: Naturals) -> Naturals:
-    """E[t], each part under the name of its natural parameter (Bishop 2006, 10.64 and 10.65)."""
+    """The expected sufficient statistics E[t], under the names of their natural parameters.
+
+    Bishop (2006), equations 10.64 and 10.65.
+    """
     m, inverse_scale = mean_and_inverse_scale(naturals)
     return _expectations(naturals, m, inverse_scale, _log_det(inverse_scale))
 
@@ -94,13 +98,13 @@ def normal_wishart_bound(q: Naturals, prior: Naturals, statistics: Naturals) -> 
 
 
 def dirichlet_expectations(concentration: Array) -> Array:
-    """E[log pi], (..., K)."""
+    """The expected log weights E[log pi], (..., K)."""
     total = np.sum(concentration, axis=-1, keepdims=True)
     return sp.digamma(concentration) - sp.digamma(total)
 
 
 def dirichlet_log_normalizer(concentration: Array) -> Array:
-    """log of the multivariate Beta function, (...)."""
+    """The logarithm of the multivariate Beta function, (...)."""
     total = np.sum(concentration, axis=-1)
     return np.sum(sp.gammaln(concentration), axis=-1) - sp.gammaln(total)
 
@@ -133,7 +137,7 @@ def _log_normalizer(naturals: Naturals, log_det: Array) -> Array:
     log_gamma = 0.25 * D * (D - 1) * math.log(math.pi) + np.sum(
         sp.gammaln(_half_degrees(nu, D)), axis=-1
     )
-    normal = 0.5 * D * (math.log(2.0 * math.pi) - np.log(kappa))
+    normal = 0.5 * D * (LOG_TWO_PI - np.log(kappa))
     return 0.5 * nu * (D * math.log(2.0) - log_det) + log_gamma + normal
 
 

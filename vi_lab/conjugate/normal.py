@@ -33,9 +33,12 @@ from typing import NamedTuple, Self
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.arrays import as_finite
-from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
+from vi_lab.checks import check_finite, check_positive
+from vi_lab.conjugate.factors import (
+    gamma_kl,
+    gamma_mean_log,
+    normal_gamma_evidence,
+)
 from vi_lab.conjugate.model import (
     ConjugateModel,
     Params,
@@ -44,11 +47,12 @@ from vi_lab.conjugate.model import (
     no_covariates,
     only_method,
 )
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 
 
 class NormalGamma(NamedTuple):
-    """mu | tau ~ Normal(mean, 1 / (strength tau)), tau ~ Gamma(shape, rate)."""
+    """A distribution: mu | tau ~ Normal(mean, 1 / (strength tau)), tau ~ Gamma(shape, rate)."""
 
     mean: float
     strength: float
@@ -73,7 +77,7 @@ class NormalModel(ConjugateModel):
     Raises
     ------
     ValueError
-        for a strength, shape or rate that is not positive, or a mean that is no number.
+        for a mean that is not finite, or a strength, shape or rate that is not positive.
     """
 
     mean: float = 0.0
@@ -83,10 +87,11 @@ class NormalModel(ConjugateModel):
     origin: float | None = None
 
     def __post_init__(self) -> None:
+        check_finite("mean", self.mean)
+        if self.origin is not None:
+            check_finite("origin", self.origin)
         for name in ("strength", "shape", "rate"):
             check_positive(name, getattr(self, name))
-        if as_finite("mean", self.mean).ndim:
-            raise ValueError(f"mean: must be one number, not {self.mean!r}")
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -106,7 +111,7 @@ class NormalModel(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """q is the prior; further starts guess another precision, log-normally about it."""
+        """The first start is the prior; the others draw their precision log-normally around it."""
         only_method(method, "prior")
         scatter = rng.standard_normal(starts)
         scatter[0] = 0.0
@@ -190,17 +195,13 @@ class NormalModel(ConjugateModel):
         )
 
     def log_evidence(self, rows: Array) -> float:
-        """log p(x) in nats, exactly."""
-        from scipy.special import gammaln  # scipy.special is loaded when first needed
-
+        """The log evidence log p(x) in nats, exactly."""
         exact = self.posterior(rows)
-        return float(
-            gammaln(exact.shape)
-            - gammaln(self.shape)
-            + self.shape * onp.log(self.rate)
-            - exact.shape * onp.log(exact.rate)
-            + 0.5 * onp.log(self.strength / exact.strength)
-            - 0.5 * (exact.strength - self.strength) * LOG_TWO_PI
+        return normal_gamma_evidence(
+            prior=(self.shape, self.rate),
+            posterior=(exact.shape, exact.rate),
+            log_shrinkage=float(onp.log(self.strength / exact.strength)),
+            num_rows=len(rows),
         )
 
     @property

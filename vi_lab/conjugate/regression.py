@@ -48,10 +48,16 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
 from vi_lab.checks import check_positive
-from vi_lab.conjugate.factors import LOG_TWO_PI, gamma_kl, gamma_mean_log
+from vi_lab.conjugate.factors import (
+    gamma_kl,
+    gamma_mean_log,
+    normal_gamma_evidence,
+)
 from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows, only_method
 from vi_lab.distributions import Gamma
+from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 FRAME_ROWS = 2**16  # enough to choose a frame by
 
@@ -64,7 +70,7 @@ class Frame(NamedTuple):
 
 
 class CoefficientsGamma(NamedTuple):
-    """w | tau ~ Normal(mean, covariance / tau), tau ~ Gamma(shape, rate)."""
+    """A distribution: w | tau ~ Normal(mean, covariance / tau), tau ~ Gamma(shape, rate)."""
 
     mean: onp.ndarray
     covariance: onp.ndarray
@@ -108,7 +114,7 @@ class LinearRegression(ConjugateModel):
         if not isinstance(self.precision, Gamma):
             precision = as_finite("precision", self.precision)
             if not (precision > 0.0).all():
-                raise ValueError(f"precision: must be positive, not {self.precision!r}")
+                raise ArgumentError(f"precision: must be positive, not {self.precision!r}")
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ class LinearRegression(ConjugateModel):
     def check(self, rows: Array) -> onp.ndarray:
         rows = finite_rows(rows, 2)
         if rows.shape[1] < 2:
-            raise ValueError("rows: need a covariate at least, and the response as last column")
+            raise ArgumentError("rows: need a covariate at least, and the response as last column")
         return rows
 
     def prepare(self, rows: onp.ndarray, num_rows: int) -> Self:
@@ -125,13 +131,13 @@ class LinearRegression(ConjugateModel):
         for name in ("mean", "precision"):
             value = getattr(self, name)
             if not isinstance(value, Gamma) and onp.shape(value) not in {(), (dim,)}:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}: has the shape {onp.shape(value)}, but there are {dim} covariates"
                 )
         if self.frame is None:
             return replace(self, frame=_frame_of(rows))
         if self.frame.origin.shape != (dim,):
-            raise ValueError(f"frame: is not for {dim} coefficients; leave it out")
+            raise ArgumentError(f"frame: is not for {dim} coefficients; leave it out")
         return self
 
     def init(
@@ -142,7 +148,7 @@ class LinearRegression(ConjugateModel):
         starts: int = 1,
         method: str | None = None,
     ) -> Params:
-        """q is the prior; further starts guess other precisions, log-normally about it."""
+        """The first start is the prior; the others draw precisions log-normally around it."""
         only_method(method, "prior")
         dim = rows.shape[1] - 1
         scatter = rng.standard_normal((starts, 1 + dim))
@@ -239,12 +245,12 @@ class LinearRegression(ConjugateModel):
         draws = self.sample(params, num_draws, rng)
         dim = draws["w"].shape[1]
         if covariates is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"covariates: say with an array (M, {dim}) where the response is to be predicted"
             )
         where = onp.asarray(covariates, dtype=float)
         if where.ndim != 2 or where.shape[1] != dim:
-            raise ValueError(f"covariates: must have the shape (M, {dim}), not {where.shape}")
+            raise ArgumentError(f"covariates: must have the shape (M, {dim}), not {where.shape}")
         noise = rng.standard_normal((num_draws, len(where))) / onp.sqrt(draws["tau"])[:, None]
         return onp.asarray(draws["w"] @ where.T + noise)
 
@@ -266,30 +272,26 @@ class LinearRegression(ConjugateModel):
         return exact
 
     def log_evidence(self, rows: Array) -> float:
-        """log p(y) in nats, exactly, for a fixed ``precision``.
+        """The log evidence log p(y) in nats, exactly, for a fixed ``precision``.
 
         Raises
         ------
         ValueError
             with a Gamma prior on the precisions.
         """
-        from scipy.special import gammaln  # scipy.special is loaded when first needed
-
         exact, log_det = self._solve(rows)
-        log_det_prior = onp.sum(onp.log(self._alpha({}, len(exact.mean))))
-        return float(
-            gammaln(exact.shape)
-            - gammaln(self.shape)
-            + self.shape * onp.log(self.rate)
-            - exact.shape * onp.log(exact.rate)
-            + 0.5 * (log_det_prior - log_det)
-            - 0.5 * len(rows) * LOG_TWO_PI
+        log_det_prior = float(onp.sum(onp.log(self._alpha({}, len(exact.mean)))))
+        return normal_gamma_evidence(
+            prior=(self.shape, self.rate),
+            posterior=(exact.shape, exact.rate),
+            log_shrinkage=log_det_prior - log_det,
+            num_rows=len(rows),
         )
 
     def _solve(self, rows: Array) -> tuple[CoefficientsGamma, float]:
         """The exact posterior, and log |A_N|."""
         if isinstance(self.precision, Gamma):
-            raise ValueError(  # noqa: TRY004 - of the two kinds of precision, only one will do
+            raise ArgumentError(
                 "precision: posterior and evidence are known only for fixed precisions"
             )
         rows = self.check(rows)
@@ -316,7 +318,7 @@ class LinearRegression(ConjugateModel):
         return Frame(onp.zeros(dim), onp.eye(dim)) if self.frame is None else self.frame
 
     def _alpha(self, params: Params, dim: int) -> Array:
-        """E[alpha], (..., P)."""
+        """The expected prior precisions E[alpha], (..., P)."""
         if isinstance(self.precision, Gamma):
             return _gamma_mean(params["alpha"])
         return onp.broadcast_to(onp.asarray(self.precision, dtype=float), dim)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import check_seed, check_whole
 from vi_lab.conjugate.model import ConjugateModel, Params
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
@@ -79,6 +79,7 @@ class ConjugateFit:
     def sample(self, num_draws: int = 1_000, *, seed: int) -> dict[str, onp.ndarray]:
         """Draws of the global latents from q, by name, ``(num_draws, *shape)``."""
         check_whole("num_draws", num_draws, least=1)
+        check_seed("seed", seed)
         return self.model.sample(self.params, num_draws, onp.random.default_rng(seed))
 
     def summary(self, num_draws: int = SUMMARY_DRAWS, *, seed: int = 0) -> Summary:
@@ -98,6 +99,7 @@ class ConjugateFit:
             if the model needs covariates, or has none.
         """
         check_whole("num_draws", num_draws, least=1)
+        check_seed("seed", seed)
         rng = onp.random.default_rng(seed)
         return self.model.predictive(self.params, num_draws, rng, covariates)
 

@@ -1,35 +1,44 @@
 r"""`svi`: stochastic CAVI on minibatches of rows, the front door.
 
-Step t = 0, 1, ... computes the statistics of B rows, multiplies them by N/B, and moves
+Step t = 1, 2, ... computes the statistics of B rows, multiplies them by N/B, and moves
 
 .. math:: \lambda \leftarrow (1 - \rho_t)\lambda + \rho_t \hat\lambda,
-   \qquad \rho_t = (t + \text{delay})^{-\text{forgetting}}
+   \qquad \rho_t = (t + \tau)^{-\kappa}
 
 (Hoffman, Blei, Wang and Paisley 2013, equation 26 and figure 4): the same `natural_step` as
 `cavi`, on fewer rows. Steps with :math:`\sum\rho_t = \infty` and
-:math:`\sum\rho_t^2 < \infty`, which means 1/2 < forgetting <= 1, come to rest at an optimum
-(Robbins and Monro 1951); others either never rest or stop short.
+:math:`\sum\rho_t^2 < \infty`, which means :math:`1/2 < \kappa \le 1`, come to rest at an optimum
+(Robbins and Monro 1951); others either never rest or stop short. They are the schedule
+`vi_lab.optimizers.RobbinsMonro`; any other will do that stays in (0, 1].
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as onp
 
-from vi_lab.checks import check_not_negative, check_whole
-from vi_lab.conjugate.cavi import starting_params, total_statistics
+from vi_lab.checks import check_whole
+from vi_lab.conjugate.cavi import check_fit, prepared, take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
 from vi_lab.engine import Array
-from vi_lab.engine.trees import tree_map
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import ArgumentError, NonFiniteError
 from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed, source_of
-from vi_lab.progress import progress_bar
+from vi_lab.optimizers.schedules import (
+    RobbinsMonro,
+    StepSize,
+    check_step_size,
+    step_size_at,
+)
+from vi_lab.progress import held_interrupts, progress_bar
 
+HOFFMAN = RobbinsMonro(initial=1.0, delay=0.0, forgetting=0.7)  # Hoffman et al.'s form
 DEFAULT_EPOCHS = 10
 EVALUATIONS = 50  # in a whole run
 
@@ -42,8 +51,7 @@ def svi(
     rows: Any,
     *,
     batch: int,
-    delay: float = 1.0,
-    forgetting: float = 0.7,
+    step_size: StepSize = HOFFMAN,
     steps: int | None = None,
     epochs: int | None = None,
     num_rows: int | None = None,
@@ -69,8 +77,9 @@ def svi(
     batch : B, rows in a minibatch. Where B does not divide N, a minibatch holds the end of one
         epoch and the beginning of the next; only the last of a stream that ends is smaller, and
         its step is as much shorter
-    delay, forgetting : the step sizes are (t + delay)^(-forgetting), t = 0, 1, ...; a delay of
-        1 or more; forgetting in (0.5, 1] keeps the Robbins-Monro conditions
+    step_size : rho_t in (0, 1], a number or a schedule of `vi_lab.optimizers.schedules`, called
+        with t = 1, 2, ...; by default t^-0.7. A `RobbinsMonro` with ``initial=1`` is that of
+        Hoffman et al.; a larger ``delay`` takes shorter steps at first
     steps : how many steps are taken at most, or
     epochs : how often the data are read at most; by default 10 times
     num_rows : N, for a stream
@@ -96,68 +105,88 @@ def svi(
     NonFiniteError
         if an ELBO stops being finite; it names the step.
     """
-    check_whole("batch", batch, least=1)
-    check_not_negative("forgetting", forgetting)
-    check_not_negative("delay", delay)
-    check_whole("patience", patience, least=2)
-    check_not_negative("rtol", rtol)
-    check_not_negative("atol", atol)
-    if delay < 1.0:
-        raise ValueError(f"delay: must be 1 or more, not {delay!r}: steps would be larger than 1")
+    check_fit(model, init, rtol=rtol, atol=atol, seed=seed, callback=callback)
     if not model.has_rows:
-        raise ValueError(f"model: {type(model).__name__} has no data to subsample; use cavi")
+        raise ArgumentError(f"model: {type(model).__name__} has no data to subsample; use cavi")
+    check_whole("batch", batch, least=1)
+    check_step_size("step_size", step_size)
+    check_whole("patience", patience, least=2)
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
-    source = source_of(rows, model.check, num_rows)
-    if batch > source.num_rows:
-        raise ValueError(f"batch: {batch} is more than there are rows ({source.num_rows})")
-    steps = _number_of_steps(steps, epochs, source.num_rows, batch)
-    evaluate_every = max(1, steps // EVALUATIONS) if evaluate_every is None else evaluate_every
-    check_whole("evaluate_every", evaluate_every, least=1)
-    first = source.look(rng)["rows"]
-    model = model.prepare(first, source.num_rows)
-    watched = first if evaluate_on is None else evaluate_on
-    watch = _Watch(model, source_of(watched, model.check), source.num_rows)
-    params = starting_params(model, init, first, rng, 1)
-
-    elbos: list[float] = []
-    seen: list[int] = []
-    done = read = 0
-    converged = interrupted = stopped = False
+    with held_interrupts() as pressed:
+        source = source_of(rows, model.check, num_rows)
+        steps = _number_of_steps(steps, epochs, source.num_rows, batch)
+        every = _steps_between_evaluations(evaluate_every, steps)
+        model, params, first = prepared(model, source, init, rng, 1)
+        test = source_of(first if evaluate_on is None else evaluate_on, model.check)
+    watch = _Watch(model, test, source.num_rows)
+    at = _Position(params, 0, 0)
+    evaluations: list[tuple[int, float]] = []  # rows read, ELBO
+    converged = stopped = False
+    interrupted = bool(pressed)
     with progress_bar(None, "SVI", progress, total=steps) as bar:
         try:
-            for minibatch in _minibatches(source, batch, rng):
-                size = len(minibatch["rows"])  # B, but at the end of a stream
-                rho = (done + delay) ** -forgetting * (size / batch)
-                params = _step(model, params, minibatch["rows"], source.num_rows, rho)
-                done, read = done + 1, read + size
+            positions = _steps(model, at, source, batch, step_size, rng)
+            for at in islice(positions, 0 if interrupted else steps):
                 bar.update(1)
-                if done % evaluate_every == 0 or done == steps:
-                    elbos.append(watch.elbo(params, done))
-                    seen.append(read)
-                    bar.set_postfix(elbo=f"{elbos[-1]:.8g}")
-                    converged = _settled(elbos, patience, rtol, atol)
-                    one_start: Params = tree_map(lambda value: value[0], params)
-                    stopped = callback is not None and bool(callback(done, one_start, elbos[-1]))
-                if converged or stopped or done == steps:
+                if at.steps % every and at.steps < steps:
+                    continue
+                evaluations.append((at.rows, watch.elbo(at)))
+                elbo = evaluations[-1][1]
+                bar.set_postfix(elbo=f"{elbo:.8g}")
+                converged = _settled(evaluations[-patience:], patience, rtol, atol)
+                if callback is not None:
+                    stopped = bool(callback(at.steps, take(at.params, 0), elbo))
+                if converged or stopped:
                     break
         except KeyboardInterrupt:
             interrupted = True
-    if done and (not seen or seen[-1] != read):
-        elbos.append(watch.elbo(params, done))
-        seen.append(read)
+    evaluations = _with_last(evaluations, watch, at)
     return ConjugateFit(
         algorithm="SVI",
         model=model,
-        start_params=params,
-        start_elbos=onp.array([elbos]),
-        seen=onp.array(seen, dtype=int),
+        start_params=at.params,
+        start_elbos=onp.array([[elbo for _, elbo in evaluations]]),
+        seen=onp.array([read for read, _ in evaluations], dtype=int),
         converged=converged,
-        verdict=_verdict(elbos, done, converged, interrupted, stopped, done == steps),
+        verdict=_verdict(evaluations, at.steps, converged, interrupted, stopped, at.steps == steps),
         seed=seed,
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
     )
+
+
+class _Position(NamedTuple):
+    """After some steps: one record, so that an interrupt finds the old one or the new."""
+
+    params: Params  # (1, ...)
+    steps: int
+    rows: int  # read
+
+
+def _steps(
+    model: ConjugateModel,
+    at: _Position,
+    source: Arrays | Blocks,
+    batch: int,
+    step_size: StepSize,
+    rng: onp.random.Generator,
+) -> Iterator[_Position]:
+    """The position after each step, until a stream that cannot begin again has ended."""
+    for minibatch in _minibatches(source, batch, rng):
+        rows = minibatch["rows"]
+        rho = step_size_at(step_size, at.steps + 1)
+        if not 0.0 < rho <= 1.0:
+            raise ArgumentError(
+                f"step_size: is {rho!r} at step {at.steps + 1}, but a natural-gradient step goes "
+                "from where q is, 0, to the optimum for the minibatch, 1: give one in (0, 1]"
+            )
+        rho *= len(rows) / batch  # less than B rows are there only at the end of a stream
+        statistics = model.statistics(at.params, rows)
+        scaled = scale_statistics(statistics, source.num_rows / len(rows))
+        params = natural_step(model, at.params, scaled, rho)
+        at = _Position(params, at.steps + 1, at.rows + len(rows))
+        yield at
 
 
 @dataclass(frozen=True)
@@ -168,24 +197,16 @@ class _Watch:
     source: Arrays | Blocks
     num_rows: int
 
-    def elbo(self, params: Params, step: int) -> float:
-        statistics = total_statistics(self.model, params, self.source)
+    def elbo(self, at: _Position) -> float:
+        statistics = total_statistics(self.model, at.params, self.source)
         scaled = scale_statistics(statistics, self.num_rows / self.source.num_rows)
-        value = float(onp.reshape(self.model.elbo(params, scaled), ()))
+        value = float(onp.reshape(self.model.elbo(at.params, scaled), ()))
         if not onp.isfinite(value):
             raise NonFiniteError(
-                f"step {step}: the ELBO is {value}; bring the data to a scale near 1, take larger "
-                "minibatches, or look at the hyper-parameters"
+                f"step {at.steps}: the ELBO is {value}; bring the data to a scale near 1, take "
+                "larger minibatches, or look at the hyper-parameters"
             )
         return value
-
-
-def _step(
-    model: ConjugateModel, params: Params, rows: onp.ndarray, num_rows: int, rho: float
-) -> Params:
-    """A step of size ``rho`` on some ``rows``, which stand for all ``num_rows``."""
-    statistics = model.statistics(params, rows)
-    return natural_step(model, params, scale_statistics(statistics, num_rows / len(rows)), rho)
 
 
 def _minibatches(source: Arrays | Blocks, batch: int, rng: onp.random.Generator) -> Batches:
@@ -196,8 +217,10 @@ def _minibatches(source: Arrays | Blocks, batch: int, rng: onp.random.Generator)
 
 
 def _number_of_steps(steps: int | None, epochs: int | None, num_rows: int, batch: int) -> int:
+    if batch > num_rows:
+        raise ArgumentError(f"batch: {batch} is more than there are rows ({num_rows})")
     if steps is not None and epochs is not None:
-        raise ValueError("steps, epochs: give one of the two, not both")
+        raise ArgumentError("steps, epochs: give one of the two, not both")
     if steps is not None:
         check_whole("steps", steps, least=1)
         return steps
@@ -206,23 +229,39 @@ def _number_of_steps(steps: int | None, epochs: int | None, num_rows: int, batch
     return epochs * num_rows // batch
 
 
-def _settled(elbos: list[float], patience: int, rtol: float, atol: float) -> bool:
-    """Whether the last ``patience`` evaluations agree: noise as much as ascent keeps them apart."""
-    last = elbos[-patience:]
-    return len(last) == patience and max(last) - min(last) <= atol + rtol * abs(last[-1])
+def _steps_between_evaluations(asked: int | None, steps: int) -> int:
+    every = max(1, steps // EVALUATIONS) if asked is None else asked
+    check_whole("evaluate_every", every, least=1)
+    return every
+
+
+def _with_last(
+    evaluations: list[tuple[int, float]], watch: _Watch, at: _Position
+) -> list[tuple[int, float]]:
+    """``evaluations``, and one more of a q that none is of; Ctrl-C leaves it out."""
+    if at.rows > (evaluations[-1][0] if evaluations else 0):
+        with suppress(KeyboardInterrupt):
+            return [*evaluations, (at.rows, watch.elbo(at))]
+    return evaluations
+
+
+def _settled(last: list[tuple[int, float]], patience: int, rtol: float, atol: float) -> bool:
+    """Whether the ``last`` evaluations agree: noise as much as ascent keeps them apart."""
+    elbos = [elbo for _, elbo in last]
+    return len(elbos) == patience and max(elbos) - min(elbos) <= atol + rtol * abs(elbos[-1])
 
 
 def _verdict(
-    elbos: list[float],
+    evaluations: list[tuple[int, float]],
     done: int,
     converged: bool,
     interrupted: bool,
     stopped: bool,
     all_steps: bool,
 ) -> str:
+    """Why the fit stopped, in words."""
     if not done:
         return "interrupted before the end of the first step: q is where it started"
-    change = f"{elbos[-1] - elbos[-2]:.2g}" if len(elbos) > 1 else "an unknown number of"
     if converged:
         return f"converged: the ELBO has settled after {done} steps"
     if interrupted:
@@ -230,6 +269,8 @@ def _verdict(
     if stopped:
         return f"stopped by the callback after step {done}"
     if all_steps:
+        elbos = [elbo for _, elbo in evaluations]
+        change = f"{elbos[-1] - elbos[-2]:.2g}" if len(elbos) > 1 else "an unknown number of"
         return (
             f"took all of its {done} steps; between the last two evaluations the ELBO changed by "
             f"{change} nats"

@@ -37,6 +37,7 @@ import vi_lab.scipy as sp
 from vi_lab.checks import is_whole
 from vi_lab.distributions.base import POSITIVE, Distribution, Rule, Shape
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import CorrelationCholesky, LogSlack, Support
 
 LOG_PI = math.log(math.pi)
@@ -63,7 +64,7 @@ class LKJCholesky(Distribution):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not is_whole(self.dim) or self.dim < 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"dim: LKJCholesky's dim must be an integer of at least 2, not {self.dim!r}; "
                 "give the number of rows of the correlation matrix"
             )

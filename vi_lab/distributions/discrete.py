@@ -33,6 +33,7 @@ from vi_lab.distributions.base import (
     check_one_of,
 )
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import Boolean, IntegerInterval, NonNegativeInteger, Support
 
 PROBS_OR_LOGITS: Mapping[str, Rule] = {"probs": PROBABILITY, "logits": FINITE}
@@ -163,11 +164,11 @@ class Categorical(Distribution):
         weights = getattr(self, name)
         object.__setattr__(self, "_weights", weights)
         if onp.ndim(weights) == 0:
-            raise ValueError(f"{name}: Categorical needs an axis of categories; give (..., K)")
+            raise ArgumentError(f"{name}: Categorical needs an axis of categories; give (..., K)")
         if name == "probs" and is_constant(weights):
             total = weights.sum(axis=-1)
             if not onp.all(onp.abs(total - 1.0) <= 1e-8):
-                raise ValueError(
+                raise ArgumentError(
                     f"probs: Categorical's probs must sum to 1 along the last axis, not to "
                     f"{total}; divide them by probs.sum(axis=-1, keepdims=True)"
                 )

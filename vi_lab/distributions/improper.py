@@ -9,7 +9,8 @@ import numpy as onp
 
 from vi_lab.distributions.base import Distribution, Shape
 from vi_lab.engine import Array
-from vi_lab.transforms.supports import SUPPORTS, Real, Support
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.transforms.supports import Real, Support
 
 REAL_LINE = Real()
 
@@ -39,8 +40,8 @@ class Flat(Distribution):
 
     def __post_init__(self) -> None:
         support: Any = self.support
-        if isinstance(support, type) or not isinstance(support, SUPPORTS):
-            raise TypeError(
+        if isinstance(support, type) or not hasattr(support, "contains"):
+            raise ArgumentTypeError(
                 f"support: Flat needs a support such as vi_lab.transforms.supports.Positive() or "
                 f"Interval(0.0, 1.0), not {support!r}"
             )
@@ -65,7 +66,7 @@ class Flat(Distribution):
         ValueError
             always.
         """
-        raise ValueError(
+        raise ArgumentError(
             f"{self!r} is improper and cannot be drawn from; give a proper prior such as "
             "Normal(0, 10) to simulate the model"
         )

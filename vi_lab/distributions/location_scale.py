@@ -43,7 +43,7 @@ LOG_TWO = math.log(2.0)
 
 
 class SymmetricLocationScale(Continuous):
-    """What the families of this module share: both tails from the left one."""
+    """A symmetric location-scale family: it has both tails if it has the left one."""
 
     loc: Array
     scale: Array
@@ -55,7 +55,7 @@ class SymmetricLocationScale(Continuous):
 
     @abstractmethod
     def standard_log_cdf(self, t: Array) -> Array:
-        """Give log F(t)."""
+        """The logarithm of F(t)."""
 
     @abstractmethod
     def standard_inverse(self, log_p: onp.ndarray) -> onp.ndarray:
@@ -150,7 +150,7 @@ class StudentT(SymmetricLocationScale):
         return self.loc + self.scale * rng.standard_t(self.df, self._size(shape))
 
     def standard_log_cdf(self, t: Array) -> Array:
-        r"""Give log F(t), through the incomplete beta function with equal parameters.
+        r"""The logarithm of F(t), through the incomplete beta function with equal parameters.
 
         .. math:: F(-m) = I_y(\nu/2, \nu/2), \quad y = \frac{\nu/2}{r (r + m)},
                   \quad r = \sqrt{\nu + m^2}, \quad m \ge 0.

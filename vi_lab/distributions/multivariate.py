@@ -22,6 +22,7 @@ from vi_lab.distributions.base import (
     check_one_of,
 )
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import LogSlack, RealVector, Simplex, Support
 
 LOG_TWO_PI = math.log(2.0 * math.pi)
@@ -48,7 +49,7 @@ class Dirichlet(Distribution):
     def __post_init__(self) -> None:
         super().__post_init__()
         if onp.ndim(self.concentration) == 0:
-            raise ValueError(
+            raise ArgumentError(
                 "concentration: Dirichlet needs a vector; give one entry for each category"
             )
 
@@ -124,7 +125,7 @@ class MultivariateNormal(Distribution):
         matrix = getattr(self, name)
         shape, dim = onp.shape(matrix), onp.shape(self.loc)[-1:]
         if not dim or shape != dim + dim:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: MultivariateNormal needs a vector loc (..., D) and one square matrix "
                 f"(D, D), not {onp.shape(self.loc)} and {shape}; make their sizes agree"
             )
@@ -167,7 +168,7 @@ def _factor(covariance: Array) -> Array:
     if not is_constant(covariance):
         return np.linalg.cholesky(covariance)
     if not onp.allclose(covariance, covariance.T, rtol=1e-10, atol=0.0):
-        raise ValueError(
+        raise ArgumentError(
             "covariance: MultivariateNormal's covariance must be symmetric; "
             "pass 0.5 * (covariance + covariance.T) if it is so up to rounding"
         )
@@ -175,7 +176,7 @@ def _factor(covariance: Array) -> Array:
         return onp.linalg.cholesky(covariance)
     except onp.linalg.LinAlgError:
         smallest = onp.linalg.eigvalsh(covariance)[0]
-        raise ValueError(
+        raise ArgumentError(
             "covariance: MultivariateNormal's covariance must be positive definite, but its "
             f"smallest eigenvalue is {smallest:.3g}; add a small number to the diagonal"
         ) from None
@@ -183,7 +184,7 @@ def _factor(covariance: Array) -> Array:
 
 def _check_lower(lower: onp.ndarray) -> None:
     if onp.any(onp.triu(lower, 1)) or not onp.all(onp.diagonal(lower) > 0):
-        raise ValueError(
+        raise ArgumentError(
             "scale_tril: MultivariateNormal's scale_tril must be lower triangular with a "
             "positive diagonal; pass numpy.linalg.cholesky of the covariance"
         )

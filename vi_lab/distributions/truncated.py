@@ -28,6 +28,7 @@ import vi_lab.numpy as np
 from vi_lab.arrays import check_order, every, is_constant
 from vi_lab.distributions.base import NOT_NAN, Continuous, Distribution, Shape, check
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from vi_lab.transforms import supports
 from vi_lab.transforms.supports import LogSlack, Support
 
@@ -68,7 +69,7 @@ class Truncated(Distribution):
 
     def __post_init__(self) -> None:
         if not isinstance(self.distribution, Continuous):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"distribution: {type(self.distribution).__name__} cannot be truncated, only a "
                 "continuous univariate distribution can; give one, with both bounds at once"
             )
@@ -134,7 +135,7 @@ class Truncated(Distribution):
         """
         log_z = self._log_mass()
         if is_constant(log_z) and not onp.all(onp.isfinite(log_z)):
-            raise ValueError(
+            raise ArgumentError(
                 f"lower, upper: {self.distribution} has no mass, in floating point, between "
                 f"{self.lower} and {self.upper}; move the bounds towards its bulk"
             )
@@ -182,7 +183,7 @@ class Truncated(Distribution):
                 return 0.0, math.inf
             case supports.Interval(lower, upper) if is_constant(lower) and is_constant(upper):
                 return lower, upper
-        raise NotImplementedError(
+        raise UnsupportedError(
             f"distribution: {type(self.distribution).__name__} has bounds that depend on latents; "
             "give it the narrower bounds itself"
         )
@@ -194,7 +195,7 @@ def _cuts_off(name: str, bound: Array, cuts: Any) -> bool:
         return True
     all_cut = every(cuts)
     if not all_cut and onp.any(cuts):
-        raise ValueError(
+        raise ArgumentError(
             f"{name}: some entries of {bound} lie inside the support and some do not; "
             "use one Truncated for those that cut and the bare distribution for the others"
         )

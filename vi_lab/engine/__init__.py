@@ -18,11 +18,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
-from types import TracebackType
+from functools import cached_property
+from types import ModuleType, TracebackType
 from typing import Any, Protocol
+
+import numpy as onp
+
+from vi_lab.errors import ArgumentError, EngineError, MissingPackageError
 
 NAMES = ("autograd", "jax")
 
@@ -110,19 +116,17 @@ class Engine(Namespace, Protocol):
         ...
 
 
-class _PlainNumPy:
-    """What `vi_lab.numpy` is while no engine runs."""
+class _Plain:
+    """What `vi_lab.numpy` and `vi_lab.scipy` are while no engine runs."""
 
-    @property
-    def numpy(self) -> Any:
-        return importlib.import_module("numpy")
+    numpy = onp
 
-    @property
+    @cached_property
     def special(self) -> Any:
-        return importlib.import_module("vi_lab.engine.plain")
+        return importlib.import_module("vi_lab.engine.plain")  # SciPy's: on first use
 
 
-_PLAIN = _PlainNumPy()
+_PLAIN = _Plain()
 _running: ContextVar[Engine | None] = ContextVar("vi_lab_running_engine", default=None)
 _chosen: ContextVar[str | None] = ContextVar("vi_lab_chosen_engine", default=None)
 
@@ -132,21 +136,41 @@ def namespace() -> Namespace:
     return _running.get() or _PLAIN
 
 
+_numpy: ContextVar[Any] = ContextVar("vi_lab_numpy", default=onp)
+numpy_now: Callable[[], Any] = _numpy.get
+"""``namespace().numpy``, by one call in C: each `np.log` of a log density asks for it."""
+
+
 @contextmanager
 def running(engine: Engine) -> Iterator[None]:
     """Within the block, `vi_lab.numpy` is ``engine``'s NumPy."""
-    token = _running.set(engine)
+    tokens = _running.set(engine), _numpy.set(engine.numpy)
     try:
         yield
     finally:
-        _running.reset(token)
+        _running.reset(tokens[0])
+        _numpy.reset(tokens[1])
+
+
+def follow(module: str, names: Iterable[str], source: str) -> None:
+    """Make each of ``names`` in ``module`` that of ``source`` at the time of the look-up.
+
+    ``source`` is an expression over this file, such as "numpy_now()". A module's own
+    `__getattr__` is asked only when a look-up has failed, and failing takes ten times as long
+    as looking up; properties of the module's class are found at once.
+    """
+    # The name is written into the function, as `collections.namedtuple` does: `getattr` with a
+    # variable takes half as long again.
+    getters = {name: eval(f"lambda module: {source}.{name}", globals()) for name in names}  # noqa: S307
+    properties = {name: property(getter) for name, getter in getters.items()}
+    sys.modules[module].__class__ = type("_Following", (ModuleType,), properties)
 
 
 def current() -> Engine:
     """The engine that runs now; for operators used inside a running function."""
     engine = _running.get()
     if engine is None:
-        raise RuntimeError("no engine is running: call this from a function that an engine runs")
+        raise EngineError("no engine is running: call this from a function that an engine runs")
     return engine
 
 
@@ -197,9 +221,9 @@ def get(name: str | None = None) -> Engine:
 def load(name: str) -> Engine:
     """Import and return one engine, with a message to act on if that fails."""
     if name not in NAMES:
-        raise ValueError(f"engine: {name!r} is none of {NAMES}; choose one of these")
+        raise ArgumentError(f"engine: {name!r} is none of {NAMES}; choose one of these")
     if name == "jax" and not _jax_is_installed():
-        raise ImportError(
+        raise MissingPackageError(
             "engine 'jax' needs JAX, which is not installed here; "
             "install it with: pip install 'vi-lab[jax]'"
         )

@@ -8,52 +8,84 @@ a map is a loop over rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import autograd
 import autograd.numpy
 import numpy as onp
-from autograd.core import VJPNode, add_outgrads, make_vjp
-from autograd.extend import defvjp
-from autograd.numpy.numpy_vjps import unbroadcast_f
-from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
+from autograd.extend import Box, defvjp, notrace_primitive, primitive
 
 from vi_lab.engine import Array, Tree, running
-from vi_lab.engine.trees import tree_leaves, tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map, tree_of
+
+ONE = onp.float64(1.0)  # the seed of a walk back: an array, as some rules ask it for its shape
+
+constant: Callable[[Array], Array] = notrace_primitive(lambda x: x)
+"""The plain array inside however many boxes: nested tapes box more than once."""
+
+
+def unbroadcast(like: Array, pullback: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """``pullback`` summed over the axes along which ``like`` was repeated, in its shape."""
+    shape = getattr(like, "shape", ())  # boxes have one, numbers none
+
+    def summed(g: Array) -> Array:
+        g = pullback(g)
+        if g.shape == shape:
+            return g
+        g = autograd.numpy.sum(g, axis=tuple(range(g.ndim - len(shape))))
+        repeated = tuple(i for i, length in enumerate(shape) if length < g.shape[i])
+        return autograd.numpy.sum(g, axis=repeated, keepdims=True)
+
+    return summed
+
 
 # autograd's own rule for `where` forgets to sum over the axes along which a branch was repeated,
-# so that its derivative has the wrong shape. (In 1.9 what is called `where` is a plain
-# function around the primitive.)
-where = getattr(autograd.numpy, "_original_where", autograd.numpy.where)
+# so that its derivative has the wrong shape. Hence one of our own, in a namespace of our own:
+# other users of autograd in this process keep theirs.
+_where = primitive(onp.where)
 defvjp(
-    where,
-    None,
-    lambda ans, c, x, y: unbroadcast_f(x, lambda g: where(c, g, 0.0)),
-    lambda ans, c, x, y: unbroadcast_f(y, lambda g: where(c, 0.0, g)),
+    _where,
+    lambda ans, c, x, y: unbroadcast(x, lambda g: _where(c, g, 0.0)),
+    lambda ans, c, x, y: unbroadcast(y, lambda g: _where(c, 0.0, g)),
+    argnums=(1, 2),
 )
 
 
-def _share(argnum: int, exp: Callable[[Array], Array]) -> Callable:
-    """The rule of logaddexp for one argument: its share of the sum, and of a sum of 0 none.
+def where(condition: Array, *branches: Array) -> Array:
+    """NumPy's, with one argument or with three."""
+    return _where(condition, *branches) if branches else onp.where(constant(condition))
 
-    autograd's own has -inf - (-inf) in the exponent there.
+
+def _log_sum(log_of_sum: Callable, exp: Callable[[Array], Array]) -> Callable:
+    """``log_of_sum(x, y)``, of which each argument has its share, and of a sum of 0 none.
+
+    autograd's own rule has -inf - (-inf) in the exponent there.
     """
+    traced: Callable = primitive(lambda x, y: log_of_sum(x, y))
 
-    def pullback(ans: Array, *args: Array) -> Callable:
-        total = where(_value(ans) == -onp.inf, 0.0, ans)
-        return unbroadcast_f(args[argnum], lambda g: g * exp(args[argnum] - total))
+    def share(argnum: int) -> Callable:
+        def pullback(ans: Array, *args: Array) -> Callable:
+            total = where(constant(ans) == -onp.inf, 0.0, ans)
+            return unbroadcast(args[argnum], lambda g: g * exp(args[argnum] - total))
 
-    return pullback
+        return pullback
+
+    defvjp(traced, share(0), share(1))
+    return traced
 
 
-for _name, _exp in (("logaddexp", autograd.numpy.exp), ("logaddexp2", autograd.numpy.exp2)):
-    defvjp(getattr(autograd.numpy, _name), _share(0, _exp), _share(1, _exp))
+_numpy = SimpleNamespace(**vars(autograd.numpy))
+_numpy.where = where
+_numpy.logaddexp = _log_sum(onp.logaddexp, autograd.numpy.exp)
+_numpy.logaddexp2 = _log_sum(onp.logaddexp2, autograd.numpy.exp2)
 
 
 class AutogradEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "autograd"
-    numpy = autograd.numpy
+    numpy = _numpy
 
     @property
     def special(self) -> Any:
@@ -70,20 +102,20 @@ class AutogradEngine:
 
     def value_and_grad(self, function: Callable[..., Array]) -> Callable:
         def evaluate(x: Tree, *rest: Tree) -> tuple[Array, Tree]:
-            # One root for each leaf. With one root for the whole dictionary, as autograd's own
-            # `value_and_grad` has it, taking an entry out of it is a step on the tape.
-            with trace_stack.new_trace() as tape:
-                boxes = tree_map(lambda leaf: new_box(leaf, tape, VJPNode.new_root()), x)
-                result = function(boxes, *rest)
-            if not (isbox(result) and result._trace == tape):  # noqa: SLF001 - x has no part in it
-                return result, tree_map(onp.zeros_like, x)
-            gradients = _walk_back(result._node)  # noqa: SLF001
+            leaves = tree_leaves(x)
 
-            def gradient_of(box: Array) -> Array:
-                found = gradients.get(box._node)  # noqa: SLF001
-                return onp.zeros_like(box._value) if found is None else found[0]  # noqa: SLF001
+            def of_leaves(*leaves: Array) -> Array:
+                result = function(tree_of(leaves, x), *rest)
+                # autograd warns of a result in which x has no part; its gradient is 0.
+                return result if isinstance(result, Box) else result + 0.0 * leaves[0].sum()
 
-            return result._value, tree_map(gradient_of, boxes)  # noqa: SLF001
+            # Not of the tree itself: each look into a dictionary would be a step on the tape, as is
+            # each leaf that is taken out of several. A single one is not.
+            if len(leaves) == 1:
+                pullback, value = autograd.make_vjp(of_leaves)(*leaves)
+                return value, tree_of([pullback(ONE)], x)
+            pullback, value = autograd.make_vjp(of_leaves, tuple(range(len(leaves))))(*leaves)
+            return value, tree_of(pullback(ONE), x)
 
         return evaluate
 
@@ -94,7 +126,7 @@ class AutogradEngine:
 
             # The tape of the gradient is recorded once and walked for every v.
             with running(self):
-                pullback, _ = make_vjp(gradient, x)
+                pullback, _ = autograd.make_vjp(gradient)(x)
 
             def product(v: Array) -> onp.ndarray:
                 with running(self):
@@ -144,26 +176,7 @@ class AutogradEngine:
         return changed
 
     def stop_gradient(self, x: Tree) -> Tree:
-        return tree_map(_value, x)
-
-
-def _walk_back(end: VJPNode) -> dict[VJPNode, tuple[Array, bool]]:
-    """d end / d root, by root: autograd's `backward_pass`, which knows of one root only."""
-    # The seed is an array: some rules ask it for its shape.
-    gradients: dict[VJPNode, tuple[Array, bool]] = {end: (onp.float64(1.0), False)}
-    for node in toposort(end):
-        if node.parents:
-            cotangent, _ = gradients.pop(node)
-            for parent, part in zip(node.parents, node.vjp(cotangent), strict=True):
-                gradients[parent] = add_outgrads(gradients.get(parent), part)
-    return gradients
-
-
-def _value(x: Array) -> Array:
-    """The plain array inside however many boxes: nested tapes box more than once."""
-    while isbox(x):
-        x = getval(x)
-    return x
+        return tree_map(constant, x)
 
 
 def _leading_axis(tree: Tree) -> int:

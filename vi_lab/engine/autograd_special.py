@@ -13,11 +13,10 @@ from typing import Any
 import autograd.numpy as np
 import numpy as onp
 from autograd.extend import defvjp, primitive
-from autograd.numpy.numpy_vjps import unbroadcast_f
-from autograd.tracer import getval, isbox
 from scipy import special
 
 from vi_lab.engine import Array, plain
+from vi_lab.engine.autograd import constant, unbroadcast, where
 
 ROOT_TWO_PI = onp.sqrt(2.0 * onp.pi)
 
@@ -34,7 +33,7 @@ def _in_last(function: Callable, argnum: int, derivative: Callable) -> Callable:
     traced: Callable = primitive(function)
 
     def pullback(ans: Array, *args: Array) -> Callable:
-        return unbroadcast_f(args[argnum], lambda g: g * derivative(*args))
+        return unbroadcast(args[argnum], lambda g: g * derivative(*args))
 
     defvjp(traced, pullback, argnums=(argnum,))
     return traced
@@ -52,12 +51,12 @@ def _x_log(function: Callable, log: Callable, shift: float) -> Callable:
     traced: Callable = primitive(function)
 
     def in_x(ans: Array, x: Array, y: Array) -> Callable:
-        safe = np.where(x == 0, 1.0 - shift, y)
-        return unbroadcast_f(x, lambda g: g * log(safe))
+        safe = where(x == 0, 1.0 - shift, y)
+        return unbroadcast(x, lambda g: g * log(safe))
 
     def in_y(ans: Array, x: Array, y: Array) -> Callable:
-        safe = np.where(x == 0, 1.0, shift + y)
-        return unbroadcast_f(y, lambda g: g * x / safe)
+        safe = where(x == 0, 1.0, shift + y)
+        return unbroadcast(y, lambda g: g * x / safe)
 
     defvjp(traced, in_x, in_y)
     return traced
@@ -106,19 +105,13 @@ def _logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
 
 def _softmax(ans: Array, a: Array, axis: Any = None, keepdims: bool = False) -> Callable:
     """exp(a - ans): shares of the sum. Where the sum is 0 nothing has a share, not 0/0 of it."""
-    shape = onp.shape(onp.max(_value(a), axis=axis, keepdims=True))
-    total = np.reshape(np.where(_value(ans) == -onp.inf, 0.0, ans), shape)
+    shape = onp.shape(onp.max(constant(a), axis=axis, keepdims=True))
+    total = np.reshape(where(constant(ans) == -onp.inf, 0.0, ans), shape)
     return lambda g: np.reshape(g, shape) * np.exp(a - total)
 
 
 logsumexp: Callable = primitive(_logsumexp)
 defvjp(logsumexp, _softmax)
-
-
-def _value(x: Array) -> onp.ndarray:
-    while isbox(x):
-        x = getval(x)
-    return onp.asarray(x)
 
 
 # ------------------------------------------------------------------ linear algebra

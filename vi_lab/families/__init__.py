@@ -31,6 +31,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.checks import choose
+from vi_lab.errors import ArgumentError
 from vi_lab.families.base import Family, LocationScaleGaussian, Params, Reference
 from vi_lab.families.low_rank import LowRankGaussian
 from vi_lab.families.triangular import FullRankGaussian, MeanFieldGaussian, TriangularGaussian
@@ -94,10 +95,12 @@ def family_from_record(record: Mapping[str, Any], family: Family | None = None) 
     name = found["name"]
     if family is None:
         if name not in FAMILIES:
-            raise ValueError(f"family: is {name}, none of {sorted(FAMILIES)}; give it as family=")
+            raise ArgumentError(
+                f"family: is {name}, none of {sorted(FAMILIES)}; give it as family="
+            )
         settings = {key: value for key, value in found.items() if key != "name"}
         return replace(FAMILIES[name], **settings)  # type: ignore[type-var] # a dataclass
     given = {key: onp.asarray(value).tolist() for key, value in family_record(family).items()}
     if given != found:
-        raise ValueError(f"family: was {found}, but {given} is given")
+        raise ArgumentError(f"family: was {found}, but {given} is given")
     return family

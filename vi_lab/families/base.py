@@ -11,6 +11,7 @@ import vi_lab.numpy as np
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError, UnsupportedError
 
 Params = dict[str, Any]
 
@@ -231,7 +232,7 @@ class LocationScaleGaussian(Family):
         return moved
 
     def closest_to(self, reference: Reference) -> Params:
-        raise NotImplementedError(f"{type(self).__name__} is not a referred family")
+        raise UnsupportedError(f"{type(self).__name__} is not a referred family")
 
 
 def entropy_of(log_det_scale: Array, dim: int) -> Array:
@@ -257,7 +258,7 @@ def check_mean_field(params: Params, name: str) -> None:
     ValueError
     """
     if params.keys() != {"loc", "log_scale"}:
-        raise ValueError(
+        raise ArgumentError(
             f"params: {sorted(params)} are not those of a simpler family than {name}; "
             "give the parameters of a mean_field fit"
         )

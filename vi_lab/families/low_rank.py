@@ -41,6 +41,7 @@ import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.families.base import (
     LocationScaleGaussian,
     Params,
@@ -90,7 +91,7 @@ class LowRankGaussian(LocationScaleGaussian):
         loc = onp.array(params["loc"], dtype=float)
         new = min(self.rank, loc.size) - known.shape[1]
         if new < 0:
-            raise ValueError(
+            raise ArgumentError(
                 f"params: of rank {known.shape[1]} are not those of a simpler family than "
                 f"low_rank of rank {self.rank}; give LowRankGaussian({known.shape[1]}), or more"
             )

@@ -26,6 +26,7 @@ from typing import ClassVar, Protocol
 import numpy as onp
 
 from vi_lab.checks import choose
+from vi_lab.errors import ArgumentError
 
 SOBOL_MAX_DIM = 21_201  # the direction numbers of Joe and Kuo (2008), as SciPy ships them
 SOBOL_MAX_DRAWS = 2**16
@@ -73,7 +74,7 @@ class Antithetic:
     def check(self, draws: int, dim: int) -> None:
         """Raise ValueError for an odd number of ``draws``."""
         if draws % 2 or draws < 2:
-            raise ValueError(
+            raise ArgumentError(
                 f"draws: antithetic draws come in pairs, so their number must be even, not {draws}"
             )
 
@@ -106,12 +107,12 @@ class Sobol:
     def check(self, draws: int, dim: int) -> None:
         """Raise ValueError unless ``draws`` is a power of 2 and ``dim`` at most 21,201."""
         if draws < 2 or draws & (draws - 1) or draws > SOBOL_MAX_DRAWS:
-            raise ValueError(
+            raise ArgumentError(
                 "draws: Sobol' points are balanced in powers of two, so their number must be 2, "
                 f"4, 8, ..., {SOBOL_MAX_DRAWS:,}, not {draws}"
             )
         if dim > SOBOL_MAX_DIM:
-            raise ValueError(
+            raise ArgumentError(
                 f"base_draws: Sobol' points exist in at most {SOBOL_MAX_DIM:,} dimensions, not "
                 f"{dim:,}; use Antithetic() or Independent()"
             )

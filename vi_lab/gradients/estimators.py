@@ -24,6 +24,7 @@ from typing import ClassVar, Protocol
 import vi_lab.numpy as np
 from vi_lab.checks import choose
 from vi_lab.engine import Array, current
+from vi_lab.errors import ArgumentError
 from vi_lab.families import Family, Params
 from vi_lab.gradients.base_draws import BaseDraws
 from vi_lab.model import LogDensity
@@ -102,7 +103,7 @@ class Reparameterised:
 
     def __post_init__(self) -> None:
         if self.entropy not in ENTROPIES:
-            raise ValueError(f"entropy: {self.entropy!r} is none of {list(ENTROPIES)}")
+            raise ArgumentError(f"entropy: {self.entropy!r} is none of {list(ENTROPIES)}")
 
     def negative_elbo(
         self,
@@ -206,7 +207,7 @@ def check_base_draws(estimator: Estimator, base_draws: BaseDraws, draws: int) ->
         return
     _check_enough_draws(draws)
     if not base_draws.independent:
-        raise ValueError(
+        raise ArgumentError(
             f"base_draws: {base_draws!r} are not independent within a step, which biases "
             f"{type(estimator).__name__}; use Independent(), or another estimator"
         )
@@ -214,7 +215,7 @@ def check_base_draws(estimator: Estimator, base_draws: BaseDraws, draws: int) ->
 
 def _check_enough_draws(draws: int) -> None:
     if draws < 2:
-        raise ValueError(
+        raise ArgumentError(
             f"draws: ScoreFunction compares each draw with the others of its step, so it needs 2 "
             f"or more, not {draws}"
         )

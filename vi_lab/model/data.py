@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.maps import is_mapped, parts
 
 STRUCTURE = (bool, int, str, type(None))
@@ -55,14 +56,14 @@ def as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
         # A copy: a later change of the caller's array is no change here.
         array = value.view() if as_stored and is_mapped(value) else onp.array(value)
     except ValueError as error:
-        raise TypeError(f"{what}: cannot be made an array ({error})") from None
+        raise ArgumentTypeError(f"{what}: cannot be made an array ({error})") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(
+        raise ArgumentTypeError(
             f"{what}: holds {array.dtype} values; give numbers (for categories, integer codes; for "
             "complex numbers, both parts)"
         )
     if array.size == 0:
-        raise ValueError(f"{what}: is empty; give at least one value")
+        raise ArgumentError(f"{what}: is empty; give at least one value")
     _refuse_values(what, array)
     if not as_stored:
         array = widen(array)
@@ -78,7 +79,7 @@ def refuse_masked(what: str, value: Any) -> None:
     ValueError
     """
     if isinstance(value, onp.ma.MaskedArray):
-        raise ValueError(  # noqa: TRY004 - as for NaN: some of the values are missing
+        raise ArgumentError(
             f"{what}: is a masked array, whose mask would be lost; remove the masked rows, or "
             "make the missing values latents (if nothing is masked, give its .data)"
         )
@@ -92,14 +93,14 @@ def _refuse_values(what: str, array: onp.ndarray) -> None:
     if array.dtype.kind == "f":
         bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
         if bad:
-            raise ValueError(
+            raise ArgumentError(
                 f"{what}: {bad} of {array.size} values are NaN; remove those rows, or make the "
                 "missing values latents"
             )
     elif array.dtype == onp.uint64:
         largest = max(int(part.max()) for part in parts(array))
         if largest >= 2**63:
-            raise ValueError(
+            raise ArgumentError(
                 f"{what}: holds {largest}, and integers are kept as int64, up to 2**63 - 1; give "
                 "floats, or codes from 0 on"
             )
@@ -129,14 +130,14 @@ class Guarded(onp.ndarray):
         return guard(super().__getitem__(index), self.what)
 
     def _refuse(self, *_: Any) -> Any:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"the program branches on the value of {self.what}, but it is compiled once for "
             "all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
             "data to make the choice part of the model's structure"
         )
 
     def __float__(self) -> Any:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"the program takes the value of {self.what} as a Python number, as a function of "
             "Python's math does, but it is compiled once for all values: use vi_lab.numpy or "
             "vi_lab.scipy in place of math"

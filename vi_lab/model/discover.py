@@ -12,6 +12,7 @@ import numpy as onp
 
 from vi_lab.distributions import Distribution
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
 from vi_lab.model.data import guard
 from vi_lab.model.handlers import Latent, Shape, holds, own_shape, whole_shape
 from vi_lab.transforms import to_support
@@ -52,7 +53,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     first = Look(point=0.0)
     look(program, first, data)
     if not first.latents:
-        raise ValueError(
+        raise ArgumentError(
             f"program {program_name(program)!r} has no latents; "
             "add at least one m.sample(name, prior)"
         )
@@ -64,7 +65,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     }
     look(program, second, guarded)
     if first.latents != second.latents:
-        raise ValueError(
+        raise ArgumentError(
             f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
             f"{_names(second)} at another; its latents and their shapes must not depend on values"
         )
@@ -103,7 +104,7 @@ class Look:
         _check_distribution(f"sample({name!r})", distribution)
         support = distribution.support
         if support.is_discrete:
-            raise ValueError(
+            raise ArgumentError(
                 f"latent {name!r} is discrete ({type(distribution).__name__}), and gradients need "
                 "a continuous one; marginalise it: sum it out of the log density with "
                 "vi_lab.scipy.logsumexp and m.factor, as vi_lab.zoo's mixture and hidden Markov "
@@ -112,7 +113,7 @@ class Look:
         full = whole_shape(name, distribution, shape)
         transform = to_support(support)
         if len(full) < transform.event_ndim:
-            raise ValueError(
+            raise ArgumentError(
                 f"latent {name!r}: {distribution} does not know the shape of one value, which has "
                 f"{transform.event_ndim} axes; give it, m.sample({name!r}, ..., shape=...)"
             )
@@ -120,7 +121,7 @@ class Look:
         start = self.latents[-1].stop if self.latents else 0
         size = math.prod(unconstrained)
         if start + size > LARGEST_DIM:
-            raise ValueError(
+            raise ArgumentError(
                 f"latent {name!r}: shape {full} makes {start + size:,} dimensions, more than the "
                 f"{LARGEST_DIM:,} that are taken for meant; give it a smaller shape"
             )
@@ -133,7 +134,7 @@ class Look:
         self._new(name)
         _check_distribution(f"observe({name!r})", distribution)
         if not holds(onp.shape(value), distribution):
-            raise ValueError(
+            raise ArgumentError(
                 f"observation {name!r}: data of shape {onp.shape(value)} do not fit a "
                 f"distribution of shape {own_shape(distribution)}; they must agree, or broadcast "
                 "to the shape of the data"
@@ -151,9 +152,11 @@ class Look:
 
     def _new(self, name: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"the name of a latent or observation must be a str, not {name!r}")
+            raise ArgumentTypeError(
+                f"the name of a latent or observation must be a str, not {name!r}"
+            )
         if name in self._names:
-            raise ValueError(f"the name {name!r} is used twice; give each quantity its own")
+            raise ArgumentError(f"the name {name!r} is used twice; give each quantity its own")
         self._names.add(name)
 
 
@@ -164,7 +167,7 @@ def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) ->
         with onp.errstate(all="ignore"):
             program(handler, **data)
     except IndexError as error:
-        raise IndexError(
+        raise OutOfRangeError(
             f"program {program_name(program)}: {error}; codes that choose among K entries count "
             "from 0, so subtract 1 from codes 1, ..., K"
         ) from error
@@ -174,11 +177,11 @@ def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) ->
 def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:
     """Refuse data whose names are not the program's arguments."""
     if not callable(program):
-        raise TypeError(f"program: {program!r} is not a function program(m, **data)")
+        raise ArgumentTypeError(f"program: {program!r} is not a function program(m, **data)")
     try:
         inspect.signature(program).bind(None, **data)
     except TypeError as error:
-        raise TypeError(
+        raise ArgumentTypeError(
             f"program {program_name(program)}{inspect.signature(program)} does not fit the data "
             f"{sorted(data)}: {error}; pass each argument after m as Model(program, name=value)"
         ) from None
@@ -206,14 +209,16 @@ def _check_distribution(call: str, distribution: Any) -> None:
     is_class = isinstance(distribution, type) and issubclass(distribution, Distribution)
     remedy = "give it its parameters" if is_class else "give one, such as vi_lab.Normal(0.0, 1.0)"
     found = f"the class {distribution.__name__}" if is_class else repr(distribution)
-    raise TypeError(f"{call}: the second argument must be a distribution, not {found}; {remedy}")
+    raise ArgumentTypeError(
+        f"{call}: the second argument must be a distribution, not {found}; {remedy}"
+    )
 
 
 def check_inside(name: str, distribution: Any, value: Array) -> None:
     """Refuse an observation that lies outside the support of its distribution."""
     inside = onp.asarray(distribution.support.contains(value))
     if not inside.all():
-        raise ValueError(
+        raise ArgumentError(
             f"observation {name!r}: {int((~inside).sum())} of {inside.size} values lie outside "
             f"{distribution.support}, the support of {type(distribution).__name__}"
         )

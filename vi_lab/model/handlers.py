@@ -33,13 +33,14 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.arrays import as_shape
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms import Identity, to_support
 
 Shape = int | tuple[int, ...]
 
 
 class Handler(Protocol):
-    """The ``m`` of a program."""
+    """What a program is given as ``m``: the four calls by which it states a joint density."""
 
     def sample(self, name: str, distribution: Any, shape: Shape | None = None) -> Array:
         """A latent called ``name`` with this prior.
@@ -169,7 +170,7 @@ class Unconstrain:
         try:
             z = to_support(distribution.support).inverse(value)
         except ValueError:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: the value {value} lies outside the support {distribution.support}, or "
                 "on its boundary; give one strictly inside"
             ) from None
@@ -215,7 +216,7 @@ class Simulate:
 
     def factor(self, name: str, value: Array) -> None:
         if self._given is None:
-            raise ValueError(
+            raise ArgumentError(
                 f"factor {name!r}: a program with a factor has no prior to simulate from; "
                 "use m.sample and m.observe, or simulate given draws of its latents"
             )
@@ -254,7 +255,7 @@ def whole_shape(name: str, distribution: Any, shape: Shape | None) -> tuple[int,
         return own_shape(distribution)
     shape = as_shape(f"latent {name!r}: shape", shape)
     if not holds(shape, distribution):
-        raise ValueError(
+        raise ArgumentError(
             f"latent {name!r}: shape={shape} does not hold a distribution of shape "
             f"{own_shape(distribution)}; shape is that of the whole value, to which the "
             "distribution's must broadcast"

@@ -27,6 +27,7 @@ import numpy as onp
 
 from vi_lab.checks import check_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import as_array
 from vi_lab.model.rows import Arrays, Blocks, Convert
 
@@ -77,19 +78,23 @@ class Minibatch:
         if not isinstance(self.rows, tuple | list) or not all(
             isinstance(name, str) for name in self.rows
         ):
-            raise TypeError(f"rows: give the names of the arrays, ('x', 'y'), not {self.rows!r}")
+            raise ArgumentTypeError(
+                f"rows: give the names of the arrays, ('x', 'y'), not {self.rows!r}"
+            )
         if not self.rows or len(set(self.rows)) != len(self.rows):
-            raise ValueError(f"rows: name each array of rows once, at least one, not {self.rows!r}")
+            raise ArgumentError(
+                f"rows: name each array of rows once, at least one, not {self.rows!r}"
+            )
         check_whole("size", self.size, least=1)
         object.__setattr__(self, "rows", tuple(self.rows))
         if (self.blocks is None) != (self.num_rows is None):
-            raise ValueError(
+            raise ArgumentError(
                 "num_rows: is to be given with blocks, and only with them: the rows of arrays can "
                 "be counted, and those of a stream are needed to scale a batch to all of them"
             )
         if self.num_rows is not None:
             if not callable(self.blocks):
-                raise TypeError(
+                raise ArgumentTypeError(
                     "blocks: give a function that begins an iterator over the blocks, because "
                     f"each pass needs a new one, not {self.blocks!r}"
                 )
@@ -103,14 +108,16 @@ class Minibatch:
             return Arrays.of({name: arrays[name] for name in self.rows}, convert)
         first = next(self._blocks(convert), None)
         if first is None:
-            raise ValueError("blocks: there are none; give a function that begins anew each time")
+            raise ArgumentError(
+                "blocks: there are none; give a function that begins anew each time"
+            )
         return Blocks(partial(self._blocks, convert), self.num_rows, first)
 
     def _blocks(self, convert: Convert) -> Iterator[dict[str, onp.ndarray]]:
         for block in self.blocks() if self.blocks else ():
             if not isinstance(block, Mapping) or set(block) != set(self.rows):
                 found = sorted(block) if isinstance(block, Mapping) else type(block).__name__
-                raise ValueError(
+                raise ArgumentError(
                     f"blocks: each must be a dictionary of the arrays {sorted(self.rows)}, and one "
                     f"holds {found}"
                 )
@@ -129,12 +136,14 @@ class Minibatch:
         if self.num_rows is not None:
             twice = [name for name in self.rows if name in arrays]
             if twice:
-                raise ValueError(f"blocks: give {twice}, which are data too; leave one of them out")
+                raise ArgumentError(
+                    f"blocks: give {twice}, which are data too; leave one of them out"
+                )
             count = self.num_rows
         else:
             count = self.length_of(arrays)
         if self.size > count:
-            raise ValueError(f"minibatch: size={self.size} exceeds the {count} rows there are")
+            raise ArgumentError(f"minibatch: size={self.size} exceeds the {count} rows there are")
         return count
 
     def length_of(self, arrays: Mapping[str, onp.ndarray]) -> int:
@@ -147,14 +156,14 @@ class Minibatch:
         """
         missing = [name for name in self.rows if name not in arrays]
         if missing:
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: rows names {missing}, which are no arrays among the data; "
                 f"there are {sorted(arrays)}"
             )
         lengths = {name: arrays[name].shape[:1] for name in self.rows}
         if len(set(lengths.values())) > 1 or () in lengths.values():
             listed = ", ".join(f"{name} {arrays[name].shape}" for name in self.rows)
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: rows must all have the same number of rows, but have: {listed}; "
                 "leave out of rows what is not one entry for each observation"
             )

@@ -12,6 +12,7 @@ import numpy as onp
 from vi_lab import engine as engines
 from vi_lab.arrays import as_real, check_point, check_vector
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
@@ -135,7 +136,9 @@ class Model:
         **data: Any,
     ) -> None:
         if not isinstance(minibatch, Minibatch | None):
-            raise TypeError(f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}")
+            raise ArgumentTypeError(
+                f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}"
+            )
         arrays, constants = split(data, rows=minibatch.rows if minibatch else ())
         scaling, some_data = None, arrays
         if minibatch is None:
@@ -161,7 +164,7 @@ class Model:
             if rows come in blocks, which nobody keeps.
         """
         if self.minibatch is not None and self.minibatch.blocks is not None:
-            raise ValueError(
+            raise ArgumentError(
                 "model: its rows come in blocks, and this asks for all of them at once (as NUTS, "
                 "deterministic ADVI and simulated data do); give them as arrays or memory maps"
             )
@@ -186,7 +189,9 @@ class Model:
             if the model was made without ``minibatch``.
         """
         if self.minibatch is None:
-            raise ValueError("minibatch: the model has none; Model(program, minibatch=..., **data)")
+            raise ArgumentError(
+                "minibatch: the model has none; Model(program, minibatch=..., **data)"
+            )
         source = self.minibatch.source(self.arrays)
         return Batches(source, self.minibatch.size, Keyed(int(rng.integers(2**63))))
 
@@ -296,7 +301,7 @@ class Model:
         """``values`` of every latent, broadcast to their shapes."""
         wrong = set(self.latents) ^ set(values)
         if wrong:
-            raise ValueError(
+            raise ArgumentError(
                 f"values: need exactly the latents {list(self.latents)}; "
                 f"missing or unknown: {sorted(wrong)}"
             )
@@ -306,7 +311,7 @@ class Model:
             try:
                 full[name] = onp.broadcast_to(onp.asarray(value, dtype=float), shape)
             except ValueError:
-                raise ValueError(
+                raise ArgumentError(
                     f"{name}: the value has the shape {onp.shape(value)}, but the latent {shape}; "
                     "give one of that shape"
                 ) from None

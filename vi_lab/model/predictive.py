@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import check_seed, check_whole
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
 from vi_lab.progress import progress_bar
@@ -31,6 +32,7 @@ def prior_predictive(
     """
     _check_model(model)
     check_whole("num_draws", num_draws, least=1)
+    check_seed("seed", seed)
     rng = onp.random.default_rng(seed)
     draws = []
     for _ in progress_bar(range(num_draws), "prior predictive", progress):
@@ -57,23 +59,26 @@ def posterior_predictive(
         observes nothing.
     """
     _check_model(model)
+    check_seed("seed", seed)
     if not model.observed:
-        raise ValueError("model: observes no data, so there is nothing to replicate")
+        raise ArgumentError("model: observes no data, so there is nothing to replicate")
     if not isinstance(draws, Mapping):
-        raise TypeError(
+        raise ArgumentTypeError(
             f"draws: must be a dictionary of draws by latent, such as fit.sample(1_000, seed=1) "
             f"gives, not a {type(draws).__name__}"
         )
     missing = [name for name in model.latents if name not in draws]
     if missing:
-        raise ValueError(f"draws: lacks the latents {missing}; give all of {list(model.latents)}")
+        raise ArgumentError(
+            f"draws: lacks the latents {missing}; give all of {list(model.latents)}"
+        )
     flat = {}
     first, shape = next(iter(model.shapes.items()))
     leading = onp.shape(draws[first])[: onp.ndim(draws[first]) - len(shape)]
     for name, shape in model.shapes.items():
         array = onp.asarray(draws[name])
         if not leading or array.shape != (*leading, *shape):
-            raise ValueError(
+            raise ArgumentError(
                 f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
             )
         flat[name] = array.reshape(-1, *shape)
@@ -88,7 +93,7 @@ def posterior_predictive(
 
 def _check_model(model: Any) -> None:
     if not isinstance(model, Model):
-        raise TypeError(f"model: must be a vi_lab.Model(program, **data), not {model!r}")
+        raise ArgumentTypeError(f"model: must be a vi_lab.Model(program, **data), not {model!r}")
 
 
 def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.model.data import widen
 from vi_lab.model.discover import Discovery, Look, check_inside, discover, look
 from vi_lab.model.handlers import Constrain, Latent, Unconstrained
@@ -87,7 +88,7 @@ def discover_rows(
     discovery = discover(program, rows.all)
     terms, deterministics = _sort_terms(program, discovery.latents, rows)
     if not terms:
-        raise ValueError(
+        raise ArgumentError(
             f"minibatch: no observation depends on the rows {list(minibatch.rows)}, so a batch "
             "of them says nothing; leave minibatch out, or name the arrays that are observed"
         )
@@ -152,7 +153,7 @@ def _try_parts(
     """Run the program on some rows and on part of them: it must run, with the same latents."""
     count = len(arrays[minibatch.rows[0]])
     if count < 2:
-        raise ValueError("minibatch: there is only one row; leave minibatch out")
+        raise ArgumentError("minibatch: there is only one row; leave minibatch out")
     looks, problem = (Look(point=0.0), Look(point=0.0)), None
     for one, data in zip(looks, (rows.all, rows.parts[0]), strict=True):
         try:
@@ -168,7 +169,7 @@ def _try_parts(
         if shapes_of_part.get(name, shape) != shape or (problem is not None and count in shape)
     ]
     if local:
-        raise ValueError(
+        raise ArgumentError(
             f"minibatch: the latents {local} have an entry for each row, and a batch would move "
             "only its own. Sum or integrate them out of each row's likelihood, write them as a "
             "function of the row's data with coefficients that all rows share (amortise), or "
@@ -177,7 +178,7 @@ def _try_parts(
     if problem is not None:
         whole = next(Arrays(minibatch.split(arrays)[0], widen).blocks(ROWS_AT_ONCE))
         discover(program, {**others, **whole})  # may know a better reason
-        raise ValueError(_cannot_run(problem, minibatch, arrays)) from problem
+        raise ArgumentError(_cannot_run(problem, minibatch, arrays)) from problem
 
 
 def _cannot_run(problem: Exception, minibatch: Minibatch, arrays: Mapping[str, Array]) -> str:
@@ -209,12 +210,12 @@ def _sort_terms(
         depends |= any(not onp.array_equal(of_all[name], of_part[name]) for name in of_all)
     for name, kind in kinds.items():
         if name in by_name and kind != {"once"}:
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: the prior of {name!r} depends on the rows, so a batch would change "
                 "it; compute what it needs from all rows beforehand and pass it as data"
             )
         if kind not in ({"once"}, {"rows"}):
-            raise ValueError(
+            raise ArgumentError(
                 f"minibatch: {name!r} is no sum over the rows: what it is on parts of them does "
                 "not add up to what it is on all. Rows depend on one another, as in a time series, "
                 "or on a statistic of all rows that the program computes (compute it beforehand, "
@@ -236,7 +237,7 @@ def _points(
             found.append(z)
         if len(found) == POINTS:
             return found
-    raise ValueError(
+    raise ArgumentError(
         f"minibatch: the log density is finite at fewer than {POINTS} of {TRIES} points near "
         "z = 0, so it cannot be seen whether it is a sum over rows; look at priors and data"
     )

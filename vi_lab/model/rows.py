@@ -39,6 +39,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.checks import check_whole
+from vi_lab.errors import ArgumentError
 from vi_lab.model.data import widen
 from vi_lab.model.maps import is_mapped, read, row_extent
 
@@ -145,7 +146,7 @@ class Blocks:
             seen += _length(block)
             yield block
         if seen not in {0, self.num_rows}:  # 0: an iterator that was used up before
-            raise ValueError(
+            raise ArgumentError(
                 f"num_rows: {self.num_rows} were announced, but the blocks held {seen}; "
                 "statistics were scaled wrongly, so give the true number"
             )
@@ -182,19 +183,23 @@ def source_of(rows: Any, check: Convert, num_rows: int | None = None) -> Arrays 
     """
     if not (callable(rows) or isinstance(rows, Iterator)):
         if num_rows is not None:
-            raise ValueError("num_rows: is for streams of blocks; an array's rows can be counted")
+            raise ArgumentError(
+                "num_rows: is for streams of blocks; an array's rows can be counted"
+            )
         if is_mapped(rows) and onp.ndim(rows) and len(rows) > LOOK_ROWS:
             return Arrays.of({"rows": rows}, check)
         return Arrays({"rows": check(rows)})
     if num_rows is None:
-        raise ValueError(
+        raise ArgumentError(
             "num_rows: must be given with a stream of blocks, because statistics of a "
             "minibatch are scaled to all rows"
         )
     blocks = iter(rows() if callable(rows) else rows)
     first = next(blocks, None)
     if first is None:
-        raise ValueError("rows: the stream has no blocks; a function must begin it anew each time")
+        raise ArgumentError(
+            "rows: the stream has no blocks; a function must begin it anew each time"
+        )
     check_whole("num_rows", num_rows, least=1)
     whole = chain([first], blocks)
 
@@ -288,11 +293,11 @@ class Batches:
         check_whole("length", length, least=0)
         out = self.empty(length) if out is None else dict(out)
         if any(len(a) < length or not a.flags.c_contiguous for a in out.values()):
-            raise ValueError(f"out: cannot hold {length} batches; make it with empty({length})")
+            raise ArgumentError(f"out: cannot hold {length} batches; make it with empty({length})")
         flat = {name: a[:length].reshape(-1, *a.shape[2:]) for name, a in out.items()}
         filled = self._fill(flat)
         if filled < length * self.size:
-            raise ValueError(f"length: the source ended {filled} rows into {length} batches")
+            raise ArgumentError(f"length: the source ended {filled} rows into {length} batches")
         return out
 
     def __iter__(self) -> Iterator[dict[str, onp.ndarray]]:

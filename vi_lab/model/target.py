@@ -17,8 +17,9 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab import engine as engines
 from vi_lab.arrays import as_real, check_point, check_vector
-from vi_lab.checks import is_whole
+from vi_lab.checks import check_whole
 from vi_lab.engine import Array, namespace
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.rows import Batches
 
 POINTS = 4  # on which a function is asked about batches; two sets, so that no D equals both
@@ -58,9 +59,8 @@ class Target:
 
     def __post_init__(self) -> None:
         if not callable(self.density):
-            raise TypeError(f"density: {self.density!r} is not a function of z")
-        if not is_whole(self.dim) or self.dim < 1:
-            raise ValueError(f"dim: must be a positive integer, not {self.dim!r}")
+            raise ArgumentTypeError(f"density: {self.density!r} is not a function of z")
+        check_whole("dim", self.dim, least=1)
         object.__setattr__(self, "dim", int(self.dim))
         structure = BareDensity(self.density, *_understood(self.density, self.dim))
         object.__setattr__(self, "structure", structure)
@@ -82,7 +82,7 @@ class Target:
         return {self.name: slice(0, self.dim)}
 
     def minibatches(self, rng: onp.random.Generator) -> Batches:
-        raise ValueError("minibatch: a Target has no rows; make a Model with minibatch=...")
+        raise ArgumentError("minibatch: a Target has no rows; make a Model with minibatch=...")
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z), for ``z`` (..., D): an array of shape (...)."""
@@ -109,7 +109,7 @@ class Target:
             if ``values`` has not exactly this name, or its value not the shape (D,).
         """
         if set(values) != {self.name}:
-            raise ValueError(f"values: need exactly {self.name!r}, not {sorted(values)}")
+            raise ArgumentError(f"values: need exactly {self.name!r}, not {sorted(values)}")
         value = as_real(f"{self.name}:", values[self.name])
         return onp.array(check_vector(value, self.dim))
 
@@ -169,14 +169,14 @@ def _understood(density: Callable[[Array], Array], dim: int) -> tuple[bool, bool
     except Exception as of_batch:
         if vectors:
             return True, False
-        raise ValueError(
+        raise ArgumentError(
             f"density: must give a number for z of shape ({dim},), or (S,) for z of shape "
             f"(S, {dim}). For a vector: {of_vector}. For a batch: {of_batch}. Sum over the last "
             "axis, and compare dim with what the function expects"
         ) from of_batch
     same = onp.allclose(together, [*alone, *alone[1:]], rtol=1e-4, atol=1e-6, equal_nan=True)
     if not (vectors or same):
-        raise ValueError(
+        raise ArgumentError(
             "density: the value of a point depends on the others in its batch; give a function of "
             "one vector, or sum over the last axis alone"
         )
@@ -198,5 +198,5 @@ def _value(density: Callable[[Array], Array], z: onp.ndarray, shape: tuple[int, 
             value = engines.get().compile(density)(z)
     value = as_real("it", value)
     if onp.shape(value) != shape and not (shape == () and onp.size(value) == 1):
-        raise ValueError(f"it gives the shape {onp.shape(value)}")
+        raise ArgumentError(f"it gives the shape {onp.shape(value)}")
     return onp.asarray(value, dtype=float).reshape(shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.results import diagnostics
-from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.storage import load_result, save_result
 from vi_lab.results.summary import Summary, summarise
 
 STATISTICS = ("log_density", "acceptance", "n_leapfrog", "depth", "diverging", "energy")
@@ -157,19 +157,7 @@ class NutsResult:
 
     def save(self, path: str | Path) -> None:
         """Write all but the model to a NumPy archive, whole or not at all."""
-        save_arrays(
-            path,
-            z=self.z,
-            step_size=self.step_size,
-            inverse_mass_matrix=self.inverse_mass_matrix,
-            max_depth=self.max_depth,
-            engine=self.engine,
-            seed=self.seed,
-            interrupted=self.interrupted,
-            seconds=self.seconds,
-            latents=list(self.model.latents),
-            **{name: getattr(self, name) for name in STATISTICS},
-        )
+        save_result(path, self.model, **{name: getattr(self, name) for name in _saved()})
 
     @classmethod
     def load(cls, path: str | Path, model: Any) -> NutsResult:
@@ -178,27 +166,11 @@ class NutsResult:
         Raises
         ------
         ValueError
-            if ``model`` has other latents than the model that was sampled.
+            if ``model`` has other latents than the model that was sampled, or the file is damaged
+            or holds something else.
         """
-        arrays = load_arrays(path)
-        latents = [str(name) for name in arrays["latents"]]
-        if latents != list(model.latents) or arrays["z"].shape[2] != model.dim:
-            raise ValueError(
-                f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
-                f"saved from {latents} on R^{arrays['z'].shape[2]}; give the model it sampled"
-            )
-        return cls(
-            model=model,
-            z=arrays["z"],
-            step_size=arrays["step_size"],
-            inverse_mass_matrix=arrays["inverse_mass_matrix"],
-            max_depth=int(arrays["max_depth"]),
-            engine=str(arrays["engine"]),
-            seed=int(arrays["seed"]),
-            interrupted=bool(arrays["interrupted"]),
-            seconds=float(arrays["seconds"]),
-            **{name: arrays[name] for name in STATISTICS},
-        )
+        saved = load_result(path, model, needed=_saved())
+        return cls(model=model, **{name: saved[name] for name in _saved()})
 
     def __repr__(self) -> str:
         chains, num_draws, dim = self.z.shape
@@ -207,6 +179,11 @@ class NutsResult:
             f"NutsResult({chains} chains of {num_draws} draws on R^{dim}, on {self.engine}{state}, "
             f"{int(self.diverging.sum())} divergences)"
         )
+
+
+def _saved() -> list[str]:
+    """The fields that are written to a file: all but the model."""
+    return [field.name for field in fields(NutsResult) if field.name != "model"]
 
 
 def _listed(names: tuple[str, ...], bad: onp.ndarray, values: onp.ndarray) -> str:

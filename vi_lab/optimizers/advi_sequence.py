@@ -9,6 +9,7 @@ import vi_lab.numpy as np
 from vi_lab.checks import check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
+from vi_lab.errors import ArgumentError
 from vi_lab.optimizers.base import (
     Additive,
     Memory,
@@ -73,7 +74,7 @@ class AdviSequence(Additive):
 
     def _increment(self, t: Array, gradient: Tree, memory: Memory) -> tuple[Tree, Memory]:
         if self.eta is None:
-            raise ValueError("eta: is None, so there is no step to take; give a positive number")
+            raise ArgumentError("eta: is None, so there is no step to take; give a positive number")
         past = tree_map(lambda g, s: np.where(t == 1.0, g * g, s), gradient, memory["s"])
         s = moving_average(1.0 - ALPHA, past, tree_map(square, gradient))
         d = tree_map(self._direction, gradient, past if self.lagged else s)

@@ -8,6 +8,7 @@ import vi_lab.numpy as np
 from vi_lab.checks import check_positive
 from vi_lab.engine import Tree
 from vi_lab.engine.trees import tree_leaves, tree_map
+from vi_lab.errors import ArgumentTypeError
 from vi_lab.optimizers.base import Optimizer
 
 
@@ -42,7 +43,7 @@ class Clipped:
 
     def __post_init__(self) -> None:
         if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "update"):
-            raise TypeError(
+            raise ArgumentTypeError(
                 f"optimizer: Clipped needs an optimiser such as Adam(0.01), not {self.optimizer!r}"
             )
         check_positive("norm", self.norm)

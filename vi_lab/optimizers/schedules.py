@@ -29,6 +29,7 @@ from typing import Any, ClassVar, NamedTuple
 import vi_lab.numpy as np
 from vi_lab.checks import check_not_negative, check_positive, check_whole
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 StepSize = float | Callable[[Any], Any]
 """A positive number, or a schedule: ``gamma(t)`` for t = 1, 2, ..."""
@@ -49,12 +50,12 @@ def check_step_size(name: str, value: Any) -> None:
         try:
             gamma = float(value(t))
         except Exception as error:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: the schedule {value!r} must give a number for the step number t, but "
                 f"at t = {t:g} it fails: {error}"
             ) from error
         if not 0.0 <= gamma < math.inf or gamma == 0.0 == t - 1.0:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name}: must be positive, but the schedule {value!r} gives {gamma:g} at step "
                 f"{t:g}; hold it above 0, with numpy.maximum for instance"
             )
@@ -103,7 +104,7 @@ def robbins_monro_conditions(step_size: Any) -> Conditions:
         for a function without an ``exponent``: no finite number of its values would decide.
     """
     if callable(step_size) and not hasattr(step_size, "exponent"):
-        raise ValueError(
+        raise ArgumentError(
             f"step_size: {step_size!r} does not say how fast it falls; give it an attribute "
             "`exponent`, the kappa of gamma_t ~ c t^-kappa for large t"
         )
@@ -140,7 +141,7 @@ class RobbinsMonro:
         check_not_negative("delay", self.delay)
         check_positive("forgetting", self.forgetting)
         if not 0.5 < self.forgetting <= 1.0:
-            raise ValueError(
+            raise ArgumentError(
                 f"forgetting: must be in (0.5, 1], not {self.forgetting!r}: above 1 the steps "
                 "may stop short of the optimum, at 0.5 or below their squares add up to infinity"
             )
@@ -190,13 +191,13 @@ class ConstantThenDecay:
         check_positive("initial", self.initial)
         check_positive("final", self.final)
         if self.final > self.initial:
-            raise ValueError(
+            raise ArgumentError(
                 f"final: must not exceed initial ({self.initial!r}), but is {self.final!r}"
             )
         check_whole("hold", self.hold, least=0)
         check_whole("steps", self.steps, least=1)
         if self.hold >= self.steps:
-            raise ValueError(f"hold: must be below steps ({self.steps}), but is {self.hold}")
+            raise ArgumentError(f"hold: must be below steps ({self.steps}), but is {self.hold}")
 
     def __call__(self, t: Array) -> Array:
         """The step size of step ``t``, a number or an array of them."""

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_writable
+from vi_lab.errors import ArgumentError
 from vi_lab.results.storage import load_arrays, save_arrays
 
 SECONDS_BETWEEN_WRITES = 1.0
@@ -34,6 +36,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path | None, settings: str) -> None:
+        if path is not None:
+            check_writable("checkpoint", path)  # now, not after the first seconds of the fit
         self._path = None if path is None else Path(path)
         self._settings = settings
         self._last: Snapshot | None = None
@@ -50,9 +54,9 @@ class Checkpoint:
         if self._path is None or not self._path.exists():
             return None
         snapshot = _nested(load_arrays(self._path))
-        theirs = str(snapshot.pop("settings"))
+        theirs = str(snapshot.pop("settings", "it is no checkpoint"))
         if theirs != self._settings:
-            raise ValueError(
+            raise ArgumentError(
                 f"checkpoint: {self._path} was written by another fit ({theirs}; this one is "
                 f"{self._settings}); give another path, or delete the file to start anew"
             )

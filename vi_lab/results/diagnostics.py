@@ -1,10 +1,11 @@
 """Diagnostics of draws on bare arrays: whether chains mixed, and what their draws are worth.
 
-Draws have the axes (chains, draws, ...); a result has the axes that remain. The
-estimators are ArviZ's (`arviz_stats`), which implements Vehtari, Gelman, Simpson,
-Carpenter and Bürkner (2021), "Rank-normalization, folding, and localization: an
-improved R-hat"; :func:`hdi` is written here, because variational fits need it too and
-should not wait for ArviZ to be imported.
+Draws have the axes (chains, draws, ...); a result has the axes that remain. Draws that are none,
+or not finite, are refused; of so few that an estimate needs more, it is NaN. The estimators
+are ArviZ's (`arviz_stats`), which implements Vehtari, Gelman, Simpson, Carpenter and Bürkner
+(2021), "Rank-normalization, folding, and localization: an improved R-hat"; :func:`hdi` is
+written here, because variational fits need it too and should not wait for ArviZ to be
+imported.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_probability
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+
+CHAINS = ("chains", "draws")
 
 
 def rhat(draws: Array) -> onp.ndarray:
@@ -47,8 +52,10 @@ def bfmi(energy: Array) -> onp.ndarray:
     change the energy too little to explore its tails. Betancourt (2016), "Diagnosing
     suboptimal cotangent disintegrations in Hamiltonian Monte Carlo".
     """
-    energy = onp.asarray(energy, dtype=float)
-    return onp.asarray(_array_stats().bfmi(energy, chain_axis=0, draw_axis=1))
+    energies = _finite(energy, axes=CHAINS)
+    if energies.shape[1] < 2:
+        return onp.full(len(energies), onp.nan)
+    return onp.asarray(_array_stats().bfmi(energies, chain_axis=0, draw_axis=1))
 
 
 def hdi(draws: Array, prob: float = 0.95) -> onp.ndarray:
@@ -57,11 +64,10 @@ def hdi(draws: Array, prob: float = 0.95) -> onp.ndarray:
     Raises
     ------
     ValueError
-        if ``prob`` is not between 0 and 1.
+        if ``prob`` is not between 0 and 1, or the draws are none or not finite.
     """
-    if not 0.0 < prob < 1.0:
-        raise ValueError(f"prob: must be between 0 and 1, not {prob!r}")
-    ordered = onp.sort(onp.asarray(draws, dtype=float), axis=0)
+    check_probability("prob", prob)
+    ordered = onp.sort(_finite(draws, axes=("draws",)), axis=0)
     inside = int(prob * len(ordered))
     widths = ordered[inside:] - ordered[: len(ordered) - inside]
     lower = onp.argmin(widths, axis=0)[None]
@@ -70,10 +76,32 @@ def hdi(draws: Array, prob: float = 0.95) -> onp.ndarray:
 
 
 def _by_chain(name: str, draws: Array, **options: Any) -> onp.ndarray:
-    draws = onp.asarray(draws, dtype=float)
+    array = _finite(draws, axes=CHAINS)
     estimate = getattr(_array_stats(), name)
     with onp.errstate(invalid="ignore", divide="ignore"):  # constant draws: R-hat is 0/0, NaN
-        return onp.asarray(estimate(draws, chain_axis=0, draw_axis=1, **options))
+        return onp.asarray(estimate(array, chain_axis=0, draw_axis=1, **options))
+
+
+def _finite(draws: Array, axes: tuple[str, ...]) -> onp.ndarray:
+    """``draws`` as finite floats whose first axes are ``axes``; at least one."""
+    try:
+        array = onp.asarray(draws, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ArgumentTypeError(
+            f"draws: is a {type(draws).__name__}; give an array ({', '.join(axes)}, ...)"
+        ) from error
+    if array.ndim < len(axes) or array.size == 0:
+        raise ArgumentError(
+            f"draws: must have the axes ({', '.join(axes)}, ...) and at least one value, but "
+            f"their shape is {array.shape}"
+        )
+    bad = int((~onp.isfinite(array)).sum())
+    if bad:
+        raise ArgumentError(
+            f"draws: {bad} of {array.size} values are infinite or NaN, of which nothing can be "
+            "estimated; leave out the quantity that they are of"
+        )
+    return array
 
 
 def _array_stats() -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.engine import Array
+from vi_lab.errors import MissingPackageError
 
 
 def to_arviz(
@@ -16,7 +17,7 @@ def to_arviz(
     observed: Mapping[str, Array],
     sample_stats: Mapping[str, Array] | None = None,
 ) -> Any:
-    """An ``xarray.DataTree`` with the groups that ArviZ knows; empty ones are left out.
+    """A result as an ``xarray.DataTree`` with ArviZ's groups; empty ones are left out.
 
     ``posterior`` and ``sample_stats`` have the axes (chains, draws, ...), called "chain" and
     "draw", or "chain_" and "draw_" where a variable has that name: tell ArviZ's functions so,
@@ -30,7 +31,7 @@ def to_arviz(
     try:
         from arviz_base import from_dict  # optional: it brings xarray and pandas
     except ImportError:
-        raise ImportError(
+        raise MissingPackageError(
             "to_arviz needs arviz-base, which is not installed here; "
             "install it with: pip install arviz-base"
         ) from None

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.checks import check_seed, check_whole
 from vi_lab.engine import Array
 from vi_lab.families import Family, Params, family_from_record, family_record
 from vi_lab.model import LogDensity, Posterior
 from vi_lab.results.convergence import Convergence
-from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.storage import load_result, save_result
 from vi_lab.results.summary import Summary, summarise
 
 MOMENT_DRAWS = 10_000
 MINIBATCH_DRAWS = 100
+PLAIN = ("losses", "engine", "seed", "interrupted", "seconds")  # fields saved as they are
 
 
 class Estimate(NamedTuple):
@@ -62,7 +64,7 @@ class Fit:
     # ------------------------------------------------------- q on the real line
     @property
     def unconstrained_mean(self) -> dict[str, onp.ndarray]:
-        """E_q[z] by latent, on the unconstrained scale."""
+        """Means of z under q by latent, on the unconstrained scale."""
         return self._by_latent(self.params["loc"])
 
     @property
@@ -77,8 +79,8 @@ class Fit:
 
     def sample_unconstrained(self, num_draws: int, *, seed: int) -> onp.ndarray:
         """Draws z ~ q, of shape (num_draws, D)."""
-        if num_draws < 1:
-            raise ValueError(f"num_draws: must be at least 1, not {num_draws}")
+        check_whole("num_draws", num_draws, least=1)
+        check_seed("seed", seed)
         eps = onp.random.default_rng(seed).standard_normal((num_draws, self._base_dim))
         return onp.asarray(self.family.transform(self.params, eps))
 
@@ -122,8 +124,7 @@ class Fit:
         minibatch = self.model.minibatch is not None
         if num_draws is None:
             num_draws = MINIBATCH_DRAWS if minibatch else MOMENT_DRAWS
-        if num_draws < 2:
-            raise ValueError(f"num_draws: must be at least 2 for an error, not {num_draws}")
+        check_whole("num_draws", num_draws, least=2)  # for a standard error
         z = self.sample_unconstrained(num_draws, seed=seed)
         if minibatch:  # whose rows may not fit in memory, and are read in blocks
             log_q = onp.asarray(self.family.log_density(self.params, z))
@@ -143,21 +144,13 @@ class Fit:
 
     def save(self, path: str | Path) -> None:
         """Write all but the model to a NumPy archive, whole or not at all."""
-        arrays = {f"params.{name}": value for name, value in self.params.items()}
-        arrays |= {f"family.{name}": value for name, value in family_record(self.family).items()}
+        parts = {"params": self.params, "family": family_record(self.family)}
         if self.convergence is not None:
-            verdict = asdict(self.convergence)
-            arrays |= {f"convergence.{name}": value for name, value in verdict.items()}
-        save_arrays(
-            path,
-            losses=self.losses,
-            engine=self.engine,
-            seed=self.seed,
-            interrupted=self.interrupted,
-            seconds=self.seconds,
-            latents=list(self.model.latents),
-            **arrays,
-        )
+            parts["convergence"] = asdict(self.convergence)
+        nested = {
+            f"{part}.{name}": v for part, values in parts.items() for name, v in values.items()
+        }
+        save_result(path, self.model, **{name: getattr(self, name) for name in PLAIN}, **nested)
 
     @classmethod
     def load(cls, path: str | Path, model: Posterior, family: Family | None = None) -> Fit:
@@ -166,36 +159,24 @@ class Fit:
         Raises
         ------
         ValueError
-            if ``model`` has other latents than the model that was fitted, or ``family`` is
-            another one than was saved.
+            if ``model`` has other latents than the model that was fitted, ``family`` is another
+            one than was saved, or the file is damaged or holds something else.
         """
-        arrays = load_arrays(path)
-        latents = [str(name) for name in arrays["latents"]]
+        saved = load_result(path, model, needed=(*PLAIN, "params.loc", "family.name"))
         params, record, verdict = (
             {
                 name.removeprefix(prefix): value
-                for name, value in arrays.items()
+                for name, value in saved.items()
                 if name.startswith(prefix)
             }
             for prefix in ("params.", "family.", "convergence.")
         )
-        if latents != list(model.latents) or params["loc"].shape != (model.dim,):
-            raise ValueError(
-                f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
-                f"saved from {latents} on R^{params['loc'].size}; give the model it was fitted to"
-            )
         return cls(
             model=model,
             family=family_from_record(record, family),
             params=params,
-            losses=arrays["losses"],
-            engine=str(arrays["engine"]),
-            seed=int(arrays["seed"]),
-            interrupted=bool(arrays["interrupted"]),
-            seconds=float(arrays["seconds"]),
-            convergence=Convergence(**{k: v.item() for k, v in verdict.items()})
-            if verdict
-            else None,
+            convergence=Convergence(**verdict) if verdict else None,
+            **{name: saved[name] for name in PLAIN},
         )
 
     def __repr__(self) -> str:

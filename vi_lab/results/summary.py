@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_instance
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, UnknownNameError
 from vi_lab.results import diagnostics
 
 
@@ -37,7 +39,7 @@ class Summary:
             return self.columns[key]
         name, column = key
         if name not in self.names:
-            raise KeyError(f"{name!r} is no row; rows are {', '.join(self.names)}")
+            raise UnknownNameError(f"{name!r} is no row; rows are {', '.join(self.names)}")
         return float(self.columns[column][self.names.index(name)])
 
     def select(self, *names: str) -> Summary:
@@ -102,16 +104,19 @@ def summarise(
 
     ``draws`` are independent and have shape ``(S, *shape)``; or, with ``chains``, they are
     Markov chains of shape ``(chains, draws, *shape)``, and effective sample sizes and
-    R-hat (see `vi_lab.results.diagnostics`) are added.
+    R-hat (see `vi_lab.results.diagnostics`) are added. A number of which some draws are not
+    finite has NaN in its row, and a note.
 
     Raises
     ------
     ValueError
-        if ``prob`` is not between 0 and 1.
+        if ``prob`` is not between 0 and 1, there are no draws, or not equally many of all.
     """
     names, table = flatten_draws(draws, leading=2 if chains else 1)
+    lost = ~onp.isfinite(table.reshape(-1, len(names)))
+    table = onp.where(lost.any(axis=0), 0.0, table)
     pooled = table.reshape(-1, len(names))
-    sd = pooled.std(axis=0, ddof=1)
+    sd = pooled.std(axis=0, ddof=1) if len(pooled) > 1 else onp.full(len(names), onp.nan)
     low, high = diagnostics.hdi(pooled, prob).T
     columns = {
         "mean": pooled.mean(axis=0),
@@ -124,11 +129,35 @@ def summarise(
         columns["ess_bulk"] = diagnostics.ess_bulk(table)
         columns["ess_tail"] = diagnostics.ess_tail(table)
         columns["r_hat"] = diagnostics.rhat(table)
+    for column, values in columns.items():
+        columns[column] = onp.where(lost.any(axis=0), onp.nan, values)
+    for name, count in zip(names, lost.sum(axis=0), strict=True):
+        if count:
+            notes += (f"{name}: {count:,} of {len(pooled):,} draws are not finite: no summary.",)
     return Summary(tuple(names), columns, notes)
 
 
-def flatten_draws(draws: Mapping[str, Array], leading: int) -> tuple[list[str], onp.ndarray]:
-    """Every number of every draw: row names, and an array ``(*leading axes, rows)``."""
+def flatten_draws(
+    draws: Mapping[str, Array], leading: int, what: str = "draws"
+) -> tuple[list[str], onp.ndarray]:
+    """Every number of every draw: row names, and an array ``(*leading axes, rows)``.
+
+    ``what`` is the argument's name in errors.
+
+    Raises
+    ------
+    TypeError
+        if ``draws`` are not a dictionary of arrays.
+    ValueError
+        if there are none, or their leading axes differ.
+    """
+    axes = "(chains, draws, *shape)" if leading > 1 else "(S, *shape)"
+    check_instance(what, draws, Mapping, f"draws by name, {{name: {axes}}}")
+    begins = {name: onp.shape(value)[:leading] for name, value in draws.items()}
+    if len(set(begins.values())) != 1 or any(len(b) < leading or 0 in b for b in begins.values()):
+        raise ArgumentError(
+            f"{what}: draws by name must all be {axes}, at least one, but begin with {begins}"
+        )
     names, parts = [], []
     for name, value in draws.items():
         array = onp.asarray(value, dtype=float)
@@ -151,7 +180,7 @@ def matching(rows: Sequence[str], names: str | Sequence[str]) -> list[str]:
     for name in [names] if isinstance(names, str) else names:
         found = [row for row in rows if row == name or row.startswith(f"{name}[")]
         if not found:
-            raise ValueError(f"names: {unknown(name, rows)}")
+            raise ArgumentError(f"names: {unknown(name, rows)}")
         chosen += found
     return chosen
 

@@ -43,6 +43,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import OntoSupport, Transform
 from vi_lab.transforms.matrices import CorrelationCholeskyTransform, CovarianceCholeskyTransform
@@ -57,6 +58,7 @@ from vi_lab.transforms.scalars import (
 from vi_lab.transforms.vectors import OrderedTransform, PositiveOrderedTransform, StickBreaking
 
 __all__ = [
+    "TRANSFORMS",
     "CorrelationCholeskyTransform",
     "CovarianceCholeskyTransform",
     "Exp",
@@ -84,20 +86,20 @@ def to_support(support: supports.Support) -> OntoSupport:
     TypeError
         if no transform is known.
     """
-    make = _TRANSFORMS.get(type(support))
+    make = TRANSFORMS.get(type(support))
     if make is not None:
         return make(support)
     if getattr(support, "is_discrete", False):
-        raise ValueError(
+        raise ArgumentError(
             f"support: {support} is discrete, and no transform from the real line reaches it; "
             "marginalise the discrete latent: sum it out of the log density"
         )
-    raise TypeError(
+    raise ArgumentTypeError(
         f"support: no transform onto {support!r} is known; use one of vi_lab.transforms.supports"
     )
 
 
-_TRANSFORMS: dict[type, Callable[[Any], OntoSupport]] = {
+TRANSFORMS: dict[type, Callable[[Any], OntoSupport]] = {
     supports.Real: lambda _: Identity(),
     supports.RealVector: lambda _: Identity(event_ndim=1),
     supports.Positive: lambda _: Exp(),
@@ -111,3 +113,4 @@ _TRANSFORMS: dict[type, Callable[[Any], OntoSupport]] = {
     supports.CorrelationCholesky: lambda _: CorrelationCholeskyTransform(),
     supports.CovarianceCholesky: lambda _: CovarianceCholeskyTransform(),
 }
+"""Support -> its transform, made from the support as its bounds are the transform's."""

@@ -13,6 +13,7 @@ import numpy as onp
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import Shape, exp, require, split
 from vi_lab.transforms.supports import LogSlack
@@ -147,12 +148,12 @@ def _order(n: int, below: int) -> int:
     """K of a triangle with n entries: n = K(K+1)/2, or K(K-1)/2 without its diagonal."""
     side = (math.isqrt(8 * n + 1) - 1) // 2
     if side * (side + 1) // 2 != n:
-        raise ValueError(f"z: {n} entries fill no triangle; give 1, 3, 6, 10, ...")
+        raise ArgumentError(f"z: {n} entries fill no triangle; give 1, 3, 6, 10, ...")
     return side + below
 
 
 def _square(shape: Sequence[int]) -> tuple[Shape, int]:
     batch, (rows, columns) = split(shape, 2)
     if rows != columns:
-        raise ValueError(f"shape: {tuple(shape)} does not end in a square matrix (K, K)")
+        raise ArgumentError(f"shape: {tuple(shape)} does not end in a square matrix (K, K)")
     return batch, rows

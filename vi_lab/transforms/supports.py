@@ -25,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import vi_lab.numpy as np
 from vi_lab.arrays import NUMBERS, as_bound, check_order, every, is_constant
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 
 INF = math.inf
 TOLERANCE = 1e-8  # of the equalities; Stan's CONSTRAINT_TOLERANCE
@@ -97,7 +98,7 @@ class Real(_Scalar):
 
 @dataclass(frozen=True)
 class Positive(_Scalar):
-    """0 < x."""
+    """Positive numbers: 0 < x."""
 
     def contains(self, x: Array) -> Array:
         return (x > 0) & (x < np.inf)
@@ -105,7 +106,7 @@ class Positive(_Scalar):
 
 @dataclass(frozen=True)
 class NonNegative(_Scalar):
-    """0 <= x: where a density at zero itself is finite, as of an exponential."""
+    """Positive numbers and 0, for densities that are finite at 0, as of an exponential."""
 
     def contains(self, x: Array) -> Array:
         return (x >= 0) & (x < np.inf)
@@ -113,7 +114,7 @@ class NonNegative(_Scalar):
 
 @dataclass(frozen=True)
 class GreaterThan(_Scalar):
-    """lower < x."""
+    """Numbers above a bound: lower < x."""
 
     lower: Array
 
@@ -129,7 +130,7 @@ class GreaterThan(_Scalar):
 
 @dataclass(frozen=True)
 class LessThan(_Scalar):
-    """x < upper."""
+    """Numbers below a bound: x < upper."""
 
     upper: Array
 
@@ -145,7 +146,7 @@ class LessThan(_Scalar):
 
 @dataclass(frozen=True)
 class Interval(_Scalar):
-    """lower <= x <= upper, bounds included: data may sit on them."""
+    """Numbers between two bounds, lower <= x <= upper: data may sit on a bound."""
 
     lower: Array
     upper: Array
@@ -173,7 +174,7 @@ class _Vector:
 
 @dataclass(frozen=True)
 class RealVector(_Vector):
-    """R^K."""
+    """Vectors of K real numbers."""
 
     def contains(self, x: Array) -> Array:
         return np.all(np.isfinite(x), axis=-1)
@@ -181,7 +182,7 @@ class RealVector(_Vector):
 
 @dataclass(frozen=True)
 class Simplex(_Vector):
-    """x_k >= 0 with sum 1."""
+    """Vectors of K shares: x_k >= 0 with sum 1."""
 
     def contains(self, x: Array) -> Array:
         return np.all(x >= 0, axis=-1) & (np.abs(np.sum(x, axis=-1) - 1.0) <= TOLERANCE)
@@ -192,7 +193,7 @@ class Simplex(_Vector):
 
 @dataclass(frozen=True)
 class Ordered(_Vector):
-    """x_1 < x_2 < ... < x_K."""
+    """Vectors whose entries rise: x_1 < x_2 < ... < x_K."""
 
     def contains(self, x: Array) -> Array:
         increasing = np.all(x[..., 1:] > x[..., :-1], axis=-1)
@@ -201,7 +202,7 @@ class Ordered(_Vector):
 
 @dataclass(frozen=True)
 class PositiveOrdered(_Vector):
-    """0 < x_1 < x_2 < ... < x_K."""
+    """Vectors of positive entries that rise: 0 < x_1 < x_2 < ... < x_K."""
 
     def contains(self, x: Array) -> Array:
         return Ordered().contains(x) & (x[..., 0] > 0)
@@ -230,7 +231,7 @@ class CovarianceCholesky(_Matrix):
 
 @dataclass(frozen=True)
 class CorrelationCholesky(_Matrix):
-    """The same with rows of norm 1: L L' is a correlation matrix."""
+    """Lower triangles L, positive diagonal, rows of norm 1: L L' is a correlation matrix."""
 
     def contains(self, x: Array) -> Array:
         has_unit_rows = np.all(np.abs(np.sum(x * x, axis=-1) - 1.0) <= TOLERANCE, axis=-1)
@@ -250,7 +251,7 @@ class _Discrete:
 
 @dataclass(frozen=True)
 class Boolean(_Discrete):
-    """0 or 1 (False or True)."""
+    """One of two values: 0 or 1 (False or True)."""
 
     def contains(self, x: Array) -> Array:
         return (x == 0) | (x == 1)
@@ -267,7 +268,7 @@ class IntegerInterval(_Discrete):
         hold_bounds(self, "lower", "upper")
         lower, upper = self.lower, self.upper
         if is_constant(lower) and is_constant(upper) and not every(lower <= upper):
-            raise ValueError(
+            raise ArgumentError(
                 "lower, upper: IntegerInterval needs lower <= upper in every entry, "
                 f"not lower={lower} and upper={upper}; exchange or move the bounds"
             )
@@ -281,10 +282,7 @@ class IntegerInterval(_Discrete):
 
 @dataclass(frozen=True)
 class NonNegativeInteger(_Discrete):
-    """0, 1, 2, ..."""
+    """Counts: 0, 1, 2, ..."""
 
     def contains(self, x: Array) -> Array:
         return (x >= 0) & (x < np.inf) & (np.floor(x) == x)
-
-
-SUPPORTS = (_Scalar, _Vector, _Matrix, _Discrete)  # what every class of this module is one of

@@ -12,6 +12,7 @@ import numpy as onp
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import EPSILON, KeepsShape, Shape, at_least, exp, require, split
 from vi_lab.transforms.supports import LogSlack
@@ -126,7 +127,9 @@ class StickBreaking:
     def unconstrained_shape(self, shape: Sequence[int]) -> Shape:
         batch, (K,) = split(shape, 1)
         if K < 2:
-            raise ValueError(f"shape: a simplex of {K} entries has nothing to infer; give K >= 2")
+            raise ArgumentError(
+                f"shape: a simplex of {K} entries has nothing to infer; give K >= 2"
+            )
         return (*batch, K - 1)
 
     def constrained_shape(self, shape: Sequence[int]) -> Shape:

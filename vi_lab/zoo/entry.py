@@ -11,6 +11,7 @@ import numpy as onp
 
 from vi_lab import datasets
 from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError
 from vi_lab.model import Model
 from vi_lab.results.summary import flatten_draws
 
@@ -33,7 +34,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class CheckPoint:
-    """log p(x, theta), known up to one constant a model, at constrained ``values``."""
+    """The log joint density at constrained ``values``, known up to one constant a model."""
 
     values: dict[str, onp.ndarray]
     log_joint: float
@@ -116,10 +117,10 @@ class ZooEntry:
             if there is no reference, or ``draws`` lack one of its scalars.
         """
         if not self.reference:
-            raise ValueError(f"{self.name}: has no reference; see its field exact")
+            raise ArgumentError(f"{self.name}: has no reference; see its field exact")
         names, table = flatten_draws(draws, leading=1)  # (S, scalars)
         if missing := sorted(set(self.reference) - set(names)):
-            raise ValueError(
+            raise ArgumentError(
                 f"draws: lack {', '.join(missing)}; give what sample() of a fit to "
                 f"{self.name}().model() returns"
             )

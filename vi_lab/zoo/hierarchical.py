@@ -43,7 +43,7 @@ from vi_lab.zoo.entry import Accuracy, ZooEntry, from_posteriordb
 
 
 def schools_centered(m: Any, y: Array, sigma: Array) -> None:
-    """Effects ``theta`` (8,), sampled themselves; ``y`` and ``sigma`` in test points."""
+    """The effects ``theta`` (8,) are sampled themselves; ``y`` and ``sigma`` in test points."""
     mu = m.sample("mu", Normal(0.0, 5.0))
     tau = m.sample("tau", HalfCauchy(5.0))
     theta = m.sample("theta", Normal(mu, tau), shape=(8,))
@@ -51,7 +51,7 @@ def schools_centered(m: Any, y: Array, sigma: Array) -> None:
 
 
 def schools_noncentered(m: Any, y: Array, sigma: Array) -> None:
-    """Effects ``theta`` (8,) from standardised ones; ``y`` and ``sigma`` in test points."""
+    """The effects ``theta`` (8,) are made of standardised ones; data as in the centred form."""
     theta_trans = m.sample("theta_trans", Normal(0.0, 1.0), shape=(8,))
     mu = m.sample("mu", Normal(0.0, 5.0))
     tau = m.sample("tau", HalfCauchy(5.0))
@@ -84,7 +84,7 @@ def eight_schools_noncentered() -> ZooEntry:
 
 
 def schools(data: dict) -> dict:
-    """The data of both forms."""
+    """The data to which both forms are fitted."""
     return {"y": data["y"].astype(float), "sigma": data["sigma"].astype(float)}
 
 
@@ -101,7 +101,7 @@ def counties_centered(m: Any, predictors: Array, county: Array, log_radon: Array
 
 
 def counties_noncentered(m: Any, predictors: Array, county: Array, log_radon: Array) -> None:
-    """Intercepts ``alpha`` (85,) from standardised ones; data as in the centred form."""
+    """The intercepts ``alpha`` (85,) are made of standardised ones; data as in the centred form."""
     alpha_raw = m.sample("alpha_raw", Normal(0.0, 1.0), shape=(85,))
     mu_alpha = m.sample("mu_alpha", Normal(0.0, 10.0))
     sigma_alpha = m.sample("sigma_alpha", HalfNormal(1.0))
@@ -137,7 +137,7 @@ def radon_noncentered() -> ZooEntry:
 
 
 def radon(data: dict) -> dict:
-    """The data of both forms."""
+    """The data to which both forms are fitted."""
     return {
         "predictors": onp.stack([data["log_uppm"], data["floor_measure"]], axis=1),
         "county": data["county_idx"] - 1,

@@ -44,7 +44,7 @@ def growth_curve(m: Any, x: Array, y: Array) -> None:
 
 
 def dugongs() -> ZooEntry:
-    """Growth of 27 dugongs."""
+    """Lengths of 27 dugongs by their age."""
     return from_posteriordb(
         "dugongs",
         "dugongs_data-dugongs_model",
@@ -75,7 +75,7 @@ def garch() -> ZooEntry:
 
 
 def discounted_sums(c: Array, discount: Array) -> Array:
-    """sum_{j >= 0} discount^j c_{t-j} for all t; ``c`` (T,)."""
+    """The sums over the past, sum_{j >= 0} discount^j c_{t-j}, for all t; ``c`` (T,)."""
     sums, terms = c, 1
     while terms < len(c):
         earlier = np.concatenate([np.zeros(terms), sums[:-terms]])

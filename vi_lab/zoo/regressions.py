@@ -44,7 +44,7 @@ def kidiq_interaction() -> ZooEntry:
 
 
 def regression_with_priors(m: Any, predictors: Array, y: Array) -> None:
-    """y ~ N(predictors @ beta, sigma), as above, with proper priors; (100, 5)."""
+    """y ~ N(predictors @ beta, sigma), with proper priors; ``predictors`` are (100, 5)."""
     beta = m.sample("beta", Normal(0.0, 10.0), shape=predictors.shape[1:])
     sigma = m.sample("sigma", HalfNormal(10.0))
     m.observe("y", Normal(predictors @ beta, sigma), y)
