@@ -88,7 +88,8 @@ class NutsResult:
         chains, num_draws = self.energy.shape
         kept = (
             f"{chains} chains of {num_draws} draws, {int(self.diverging.sum())} divergences, "
-            f"acceptance {self.acceptance.mean():.2f}, {self.n_leapfrog.mean():.1f} gradients a draw"
+            f"acceptance {self.acceptance.mean():.2f}, "
+            f"{self.n_leapfrog.mean():.1f} gradients a draw"
         )
         return summarise(self.draws, chains=True, prob=prob, notes=(kept, *self.problems))
 
