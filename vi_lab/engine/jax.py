@@ -18,7 +18,7 @@ import numpy as onp
 from jax import lax
 
 from vi_lab.engine import Array, Tree, plain, running
-from vi_lab.engine.xla import compile_loops_whole
+from vi_lab.engine.xla import FEW_ROWS, compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
 
@@ -48,14 +48,21 @@ class JaxEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "jax"
+    parallel = True  # what XLA has compiled does not hold Python's lock
     numpy = _Numpy()
 
     @property
     def special(self) -> Any:
         return _special()
 
-    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
-        jitted = _jitted(function, static)
+    def compile(
+        self,
+        function: Callable[..., Tree],
+        static: tuple[int, ...] = (),
+        *,
+        few_rows: bool = False,
+    ) -> Callable:
+        jitted = _jitted(function, static, few_rows)
 
         def run(*args: Tree) -> Tree:
             with jax.enable_x64(True):
@@ -119,14 +126,25 @@ class JaxEngine:
 
 
 @cache
-def _jitted(function: Callable[..., Tree], static: tuple[int, ...]) -> Callable:
+def _jitted(function: Callable[..., Tree], static: tuple[int, ...], few_rows: bool) -> Callable:
     """One compiled function for each function: `jax.jit` remembers by identity."""
 
     def traced(*args: Tree) -> Tree:
         with running(ENGINE):
             return function(*args)
 
-    return jax.jit(traced, static_argnums=static)
+    options = _options_for_few_rows() if few_rows else {}
+    return jax.jit(traced, static_argnums=static, compiler_options=options)
+
+
+@cache
+def _options_for_few_rows() -> dict[str, bool]:
+    """`FEW_ROWS`, where this XLA knows such an option: an unknown one is an error."""
+    try:
+        jax.jit(lambda: 0.0, compiler_options=FEW_ROWS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return FEW_ROWS
 
 
 def _hessian_vector_product(
