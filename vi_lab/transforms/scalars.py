@@ -13,13 +13,11 @@ import vi_lab.scipy as sp
 from vi_lab import supports
 from vi_lab.checks import NUMBERS, is_constant
 from vi_lab.engine import Array
+from vi_lab.engine.floats import EPSILON, SMALLEST
 from vi_lab.supports import LogSlack, hold_bounds, hold_interval
 from vi_lab.transforms.base import (
-    EPSILON,
-    SMALLEST,
     KeepsShape,
     at_least,
-    exp,
     log_spacing,
     require,
 )
@@ -59,7 +57,7 @@ class Exp(_Elementwise):
     """x = e^z; at least 1e-307, which is e^-707."""
 
     def forward(self, z: Array) -> Array:
-        return exp(z)
+        return sp.positive_exp(z)
 
     def inverse(self, x: Array) -> Array:
         require(supports.Positive().contains(x), self)
@@ -106,7 +104,7 @@ class LowerBound(_Elementwise):
         hold_bounds(self, "lower")
 
     def forward(self, z: Array) -> Array:
-        return self.lower + exp(z, log_spacing(self.lower))
+        return self.lower + np.exp(at_least(z, log_spacing(self.lower)))
 
     def inverse(self, x: Array) -> Array:
         require(supports.GreaterThan(self.lower).contains(x), self)
@@ -137,7 +135,7 @@ class UpperBound(_Elementwise):
         hold_bounds(self, "upper")
 
     def forward(self, z: Array) -> Array:
-        return self.upper - exp(z, log_spacing(self.upper))
+        return self.upper - np.exp(at_least(z, log_spacing(self.upper)))
 
     def inverse(self, x: Array) -> Array:
         require(supports.LessThan(self.upper).contains(x), self)
@@ -188,11 +186,16 @@ class IntervalTransform(_Elementwise):
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         # log s(z) + log s(-z), where log s(z) = z + log s(-z).
-        return np.log(self.upper - self.lower) + z + 2.0 * sp.log_expit(-z)
+        return self._plus_log_width(z) + 2.0 * sp.log_expit(-z)
 
     def log_slack(self, z: Array) -> LogSlack:
-        rest = np.log(self.upper - self.lower) + sp.log_expit(-z)
+        rest = self._plus_log_width(sp.log_expit(-z))
         return LogSlack(lower=z + rest, upper=rest)
+
+    def _plus_log_width(self, x: Array) -> Array:
+        """Add log (upper - lower) to ``x``: no operation on the tape where the width is plainly 1."""
+        width = self.upper - self.lower
+        return x if isinstance(width, NUMBERS) and width == 1 else np.log(width) + x
 
 
 def _range(namespace: Any, lower: Array, upper: Array) -> tuple[Array, Array]:
