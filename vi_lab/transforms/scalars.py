@@ -169,16 +169,8 @@ class IntervalTransform(_Elementwise):
         hold_interval(self)
 
     def forward(self, z: Array) -> Array:
-        return self.lower + (self.upper - self.lower) * sp.expit(self._away_from_bounds(z))
-
-    def _away_from_bounds(self, z: Array) -> Array:
-        lower, upper = self.lower, self.upper
-        if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS):
-            return np.clip(z, *_range_of_numbers(lower, upper))
-        if is_constant(lower) and is_constant(upper):
-            return np.clip(z, *_range(onp, lower, upper))
-        first, last = _range(np, lower, upper)
-        return np.where(z > last, last, at_least(z, first))
+        inside = _away_from_bounds(z, self.lower, self.upper)
+        return self.lower + (self.upper - self.lower) * sp.expit(inside)
 
     def inverse(self, x: Array) -> Array:
         require((x > self.lower) & (x < self.upper), self)
@@ -186,20 +178,30 @@ class IntervalTransform(_Elementwise):
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         # log s(z) + log s(-z), where log s(z) = z + log s(-z).
-        return self._plus_log_width(z) + 2.0 * sp.log_expit(-z)
+        return _plus_log(self.upper - self.lower, z) + 2.0 * sp.log_expit(-z)
 
     def log_slack(self, z: Array) -> LogSlack:
-        rest = self._plus_log_width(sp.log_expit(-z))
+        rest = _plus_log(self.upper - self.lower, sp.log_expit(-z))
         return LogSlack(lower=z + rest, upper=rest)
 
-    def _plus_log_width(self, x: Array) -> Array:
-        """Add log (upper - lower) to ``x``: no operation on the tape where the width is plainly 1."""
-        width = self.upper - self.lower
-        return x if isinstance(width, NUMBERS) and width == 1 else np.log(width) + x
+
+def _plus_log(width: Array, x: Array) -> Array:
+    """Add log ``width`` to ``x``: no operation on the tape where the width is plainly 1."""
+    return x if isinstance(width, NUMBERS) and width == 1 else np.log(width) + x
+
+
+def _away_from_bounds(z: Array, lower: Array, upper: Array) -> Array:
+    """``z``, held where x = lower + (upper - lower) s(z) does not round onto a bound."""
+    if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS):
+        return np.clip(z, *_range_of_numbers(lower, upper))
+    if is_constant(lower) and is_constant(upper):
+        return np.clip(z, *_range(onp, lower, upper))
+    first, last = _range(np, lower, upper)
+    return np.where(z > last, last, at_least(z, first))
 
 
 def _range(namespace: Any, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """The z between which rounding leaves x = lower + (upper - lower) s(z) between the bounds.
+    """The smallest and the largest z there.
 
     Rounding moves x by less than eps (abs(lower) + abs(upper)), or eps abs(lower) near it.
     """
