@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as onp
 from jax import lax
 
-from vi_lab.engine import Array, Tree, plain, running
+from vi_lab.engine import Array, Tree, running
+from vi_lab.engine.floats import LARGE, LOG_SMALLEST
 from vi_lab.engine.xla import FEW_ROWS, compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
@@ -177,7 +178,7 @@ def _special() -> SimpleNamespace:
 
     def log1p_square(t: Array) -> Array:
         # One logarithm for both: log(1 + t^2), or 2 log(1 + |t|) where t^2 overflows.
-        large = jnp.abs(t) > plain.LARGE
+        large = jnp.abs(t) > LARGE
         square = jnp.square(jnp.where(large, 0.0, t))
         return jnp.where(large, 2.0, 1.0) * jnp.log1p(jnp.where(large, jnp.abs(t), square))
 
@@ -188,6 +189,7 @@ def _special() -> SimpleNamespace:
         xlog1py=x_log(jnp.log1p, 1.0),
         logsumexp=logsumexp,
         log1p_square=log1p_square,
+        positive_exp=lambda z: jnp.exp(jnp.maximum(z, LOG_SMALLEST)),
         log_expit=jax.nn.log_sigmoid,
         # JAX's default of three terms of the tail series is off by 4e-9 below -20.
         log_ndtr=lambda x: special.log_ndtr(x, series_order=8),
