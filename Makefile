@@ -88,6 +88,13 @@ notebooks: $(INSTALLED) ## run the chapters, and store the notebooks that the bo
 bench: $(VENV)/.bench ## time the library beside its peers
 	$(BIN)/python -m benchmarks
 
+# Which rooms of the library `make mutants` changes: make mutants ROOMS="nuts gradients"
+ROOMS ?=
+
+.PHONY: mutants
+mutants: $(INSTALLED) ## change the library in small ways, and count what the tests notice
+	$(BIN)/python tests/mutants.py $(ROOMS)
+
 .PHONY: format
 format: $(INSTALLED) ## put the code into the shape that `make lint` asks for
 	$(BIN)/ruff check --fix --extend-exclude "*.ipynb" .

@@ -3,8 +3,8 @@ r"""Where a mixture starts: K seeds among the rows, and each row with the neares
 The objective has many local optima, and which one is reached is decided here. Seeds drawn
 with equal probability often fall into one cluster twice and into another never.
 *K-means++* (Arthur and Vassilvitskii 2007) draws the first seed so, and each further one
-with a probability proportional to the squared distance from the seeds so far: far rows are
-likely, crowded ones are not.
+with a probability proportional to the squared distance from the nearest seed so far: far
+rows are likely, crowded ones are not.
 
 Distances are in units of each column's standard deviation.
 """
