@@ -41,14 +41,11 @@ def to_arviz(
         for group, values in groups.items()
         if values
     }
-    sample_dims, dims = _free_dims(arrays)
-    return from_dict(arrays, sample_dims=sample_dims, dims=dims)
+    return from_dict(arrays, **_other_dims(arrays))
 
 
-def _free_dims(
-    arrays: Mapping[str, Mapping[str, onp.ndarray]],
-) -> tuple[list[str], dict[str, list[str]]]:
-    """Names of the sample axes, and of those of each variable whose usual ones are taken.
+def _other_dims(arrays: Mapping[str, Mapping[str, onp.ndarray]]) -> dict[str, Any]:
+    """Names of axes, as arguments of ArviZ, where the usual ones are those of variables.
 
     A variable called as an axis is would be lost: xarray makes it the labels of that axis.
     Then it is the axis that has another name, with an underscore behind.
@@ -65,4 +62,8 @@ def _free_dims(
             usual = [f"{name}_dim_{axis}" for axis in range(own_axes)]
             if taken.intersection(usual):
                 dims[name] = [free(dim) for dim in usual]
-    return [free("chain"), free("draw")], dims
+    sample_dims = ["chain", "draw"]
+    others: dict[str, Any] = {"dims": dims} if dims else {}
+    if taken.intersection(sample_dims):
+        others["sample_dims"] = [free(dim) for dim in sample_dims]
+    return others
