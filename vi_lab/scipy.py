@@ -7,7 +7,8 @@ exactly these names, with SciPy's meaning and argument order:
 ``gammaln``, ``log_expit``, ``log_ndtr``, ``logit``, ``logsumexp``, ``ndtr``,
 ``solve_triangular``, ``xlog1py``, ``xlogy``,
 
-and ``log1p_square(t)``, log(1 + t^2) without an overflow of the square.
+and two that keep within the range of floats: ``log1p_square(t)``, log(1 + t^2) without an
+overflow of the square, and ``positive_exp(z)``, e^z without an underflow to 0.
 
 The incomplete gamma and beta functions have derivatives with respect to their
 last argument only. ``solve_triangular(L, b, trans=0)`` takes one lower triangle
@@ -33,6 +34,7 @@ NAMES = (
     "logit",
     "logsumexp",
     "ndtr",
+    "positive_exp",
     "solve_triangular",
     "xlog1py",
     "xlogy",

@@ -189,13 +189,12 @@ BREAK = {
     "nothing": "",
     "steps twice as long once adapted": """
 import numpy as np
-from vi_lab.nuts import sampler
-warm_up = sampler._warm_up
-def hasty(run, tune, init):
-    state = warm_up(run, tune, init)
-    longer = state.averaging.log_step_size + np.log(2.0)
-    return state._replace(averaging=state.averaging._replace(log_step_size=longer))
-sampler._warm_up = hasty
+from vi_lab.nuts import walk
+settle = walk.settle
+def hasty(averaging):
+    settled = settle(averaging)
+    return settled._replace(log_step_size=settled.log_step_size + np.log(2.0))
+walk.settle = hasty
 """,
     "every proposal is taken": """
 from vi_lab.nuts import iterative

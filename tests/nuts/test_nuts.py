@@ -4,27 +4,22 @@ import dataclasses
 import re
 import sys
 import types
-import warnings
 
 import numpy as onp
 import pytest
+from nuts_case import CORRELATED, MODEL, SHORT, correlated, quiet_nuts, warnings_of
 from scipy import signal, special, stats
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.errors import ConvergenceWarning
-from vi_lab.nuts import NutsResult, chains, iterative, sampler
+from vi_lab.engine import current
+from vi_lab.nuts import NutsResult, chains, iterative
 from vi_lab.nuts.adaptation import start_averaging
 from vi_lab.nuts.result import STATISTICS
 from vi_lab.nuts.trajectory import Noise
 from vi_lab.results import diagnostics
 
 # ------------------------------------------------------------------ targets
-
-
-def correlated(z):
-    """Two normals with correlation 0.8."""
-    return -0.5 * (z[..., 0] ** 2 + z[..., 1] ** 2 - 1.6 * z[..., 0] * z[..., 1]) / 0.36
 
 
 def log_gamma(z):
@@ -45,27 +40,7 @@ def two_modes(z):
     return np.logaddexp(-0.5 * np.sum((z - 9.0) ** 2), -0.5 * np.sum((z + 9.0) ** 2))
 
 
-def nowhere(z):
-    return np.log(-np.sum(z**2, axis=-1))
-
-
-def positive(z):
-    return np.log(z[..., 0]) - z[..., 0]
-
-
-def flat(z):
-    return 0.0 * z[..., 0]
-
-
-CORRELATED = vl.Target(correlated, 2)
 MIXED = vl.Target(mixed, 4)
-
-
-def quiet_nuts(target, **options):
-    """`nuts` without a bar, and without the warnings that short runs deserve."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return vl.nuts(target, progress=False, **options)
 
 
 # ---------------------------------------------------- the right distribution
@@ -103,14 +78,18 @@ def after_transitions(density, count, chains_, step_size):
     z = onp.stack([first, first + rng.standard_normal(chains_)], axis=1)
     shape = (chains_, count, 10)
     noise = Noise(rng.standard_normal((chains_, count, 2)), *rng.random((3, *shape)))
-    engine = vl.engine.get("jax")
-    target, ones = vl.Target(density, 2).structure, onp.ones((chains_, 2))
-    start = engine.compile(chains.start, static=(0,))
-    points, _ = start(target, z, ones, z, onp.full(chains_, 1.0), {})
-    run = engine.compile(chains.transitions, static=(0,))
-    averaging = start_averaging(onp.full(chains_, step_size))
-    (after, _), _ = run(target, points, averaging, ones, noise, count, False, 0.8, {})
-    return first, after.z[:, 0]
+    target, averaging = vl.Target(density, 2).structure, start_averaging(onp.array(step_size))
+
+    def all_chains(z, noise):
+        def one(z, noise):
+            point, _ = chains.start(target, z, onp.ones(2), z, 1.0, {})
+            moving = (point, averaging, onp.ones(2), noise, count, False, 0.8, {})
+            return chains.transitions(target, *moving)[0][0].z
+
+        return current().vmap(one)(z, noise)
+
+    after = vl.engine.get("jax").compile(all_chains)(z, noise)
+    return first, after[:, 0]
 
 
 def is_log_gamma(z):
@@ -131,16 +110,6 @@ def test_the_target_is_stationary_and_a_sampler_without_weights_is_caught(monkey
 
 
 # ----------------------------------------------------------------- the model
-
-
-def gaussian(m, x):
-    mu = m.sample("mu", vl.Normal(0.0, 1.0))
-    sd = m.sample("sd", vl.HalfNormal(1.0))
-    m.deterministic("ratio", mu / sd)
-    m.observe("x", vl.Normal(mu, sd), x)
-
-
-MODEL = vl.Model(gaussian, x=onp.random.default_rng(0).normal(0.3, 2.0, 30))
 
 
 def test_a_model_gives_named_constrained_draws(engine):
@@ -184,8 +153,6 @@ def test_target_accept_is_aimed_at():
 
 # ------------------------------------------------------------ reproducibility
 
-SHORT = {"chains": 2, "tune": 30, "draws": 20, "seed": 6}
-
 
 def test_same_seed_same_bits(engine):
     first, again = (quiet_nuts(MIXED, **SHORT) for _ in range(2))
@@ -202,63 +169,6 @@ def test_engines_agree():
     onp.testing.assert_array_equal(one.n_leapfrog, other.n_leapfrog)
     onp.testing.assert_allclose(one.step_size, other.step_size, rtol=1e-8)
     assert (one.engine, other.engine) == ("autograd", "jax")
-
-
-def test_draws_depend_neither_on_pace_nor_on_the_other_chains(monkeypatch):
-    usual = quiet_nuts(CORRELATED, engine="autograd", **SHORT)
-    monkeypatch.setattr(sampler, "SECONDS_PER_BLOCK", 1e-9)  # blocks of one transition
-    slow = quiet_nuts(CORRELATED, engine="autograd", **SHORT)
-    onp.testing.assert_array_equal(usual.z, slow.z)
-    more = quiet_nuts(CORRELATED, engine="autograd", **{**SHORT, "chains": 3})
-    onp.testing.assert_array_equal(usual.z, more.z[:2])
-
-
-# ------------------------------------------------------------------- starting
-
-
-def test_chains_start_where_init_says(monkeypatch):
-    starts = []
-    real = chains.start
-
-    def spying(structure, z, *rest):
-        starts.append(onp.array(z))
-        return real(structure, z, *rest)
-
-    monkeypatch.setattr(chains, "start", spying)
-    each = onp.array([[0.1, 0.2], [0.3, 0.4]])
-    for init in (each, each[0], {"mu": 0.5, "sd": 2.0}, None):
-        quiet_nuts(MODEL, init=init, engine="autograd", **{**SHORT, "tune": 1, "draws": 2})
-    onp.testing.assert_array_equal(starts[0], each)
-    onp.testing.assert_array_equal(starts[1], each[[0, 0]])
-    onp.testing.assert_allclose(starts[2], [[0.5, onp.log(2.0)]] * 2)
-    assert (abs(starts[3]) < 2).all()
-
-
-def test_bad_starts_are_tried_again():
-    options = {"chains": 4, "tune": 20, "draws": 5, "engine": "autograd"}
-    result = quiet_nuts(vl.Target(positive, 1), **options)
-    assert (result.z > 0).all()
-
-
-@pytest.mark.parametrize(
-    ("target", "options", "message"),
-    [
-        (CORRELATED, {"chains": 0}, "chains: must be a whole number, 1 or more, not 0"),
-        (CORRELATED, {"tune": 0}, "tune: must be"),
-        (CORRELATED, {"draws": 2.5}, "draws: must be"),
-        (CORRELATED, {"max_depth": 0}, "max_depth: must be"),
-        (CORRELATED, {"target_accept": 1.0}, "target_accept: must be between 0 and 1, not 1.0"),
-        (CORRELATED, {"init": onp.zeros(3)}, r"init: has shape \(3,\); give z of shape \(2,\)"),
-        (CORRELATED, {"init": onp.zeros((3, 2))}, r"or \(4, 2\) for each"),
-        (vl.Target(positive, 1), {"init": [-1.0]}, r"at the start; terms at fault: positive \(nan"),
-        (vl.Target(nowhere, 2), {}, r"100 random points .*nowhere \(nan\)"),
-        (vl.Target(flat, 2), {}, "flat and cannot be normalised"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_refusals(target, options, message):
-    with pytest.raises(ValueError, match=message):
-        quiet_nuts(target, engine="autograd", **options)
 
 
 # ------------------------------------------------------------------- warnings
@@ -331,14 +241,6 @@ def test_draws_that_are_alike_are_no_problem_if_there_are_enough():
     assert result.problems == ()
 
 
-def warnings_of(target, **options):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = vl.nuts(target, engine="autograd", progress=False, **options)
-    assert all(w.category is ConvergenceWarning and w.filename == __file__ for w in caught)
-    return result, [str(w.message) for w in caught]
-
-
 def test_nuts_warns_of_every_problem():
     options = {"chains": 2, "tune": 30, "draws": 60, "seed": 6, "target_accept": 0.5}
     result, messages = warnings_of(vl.Target(funnel, 2), **options)
@@ -359,66 +261,6 @@ def test_chains_in_two_modes_disagree():
     options = {"chains": 2, "tune": 30, "draws": 30, "init": [[-9.0], [9.0]]}
     _, messages = warnings_of(vl.Target(two_modes, 1), **options)
     assert any("R-hat above 1.01" in message for message in messages)
-
-
-# ------------------------------------------------- progress and interruption
-
-
-class InterruptingBar:
-    """A progress bar at which the user presses Ctrl-C after ``limit`` transitions."""
-
-    def __init__(self, limit):
-        self.limit, self.n = limit, 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def set_description(self, text):
-        pass
-
-    def set_postfix(self, **_):
-        pass
-
-    def update(self, n):
-        self.n += n
-        if self.n >= self.limit:
-            raise KeyboardInterrupt
-
-
-def interrupt_after(limit, monkeypatch):
-    monkeypatch.setattr(sampler, "progress_bar", lambda *_, **__: InterruptingBar(limit))
-    monkeypatch.setattr(sampler, "SECONDS_PER_BLOCK", 1e-9)
-
-
-def test_ctrl_c_keeps_the_draws_so_far(monkeypatch):
-    whole = quiet_nuts(CORRELATED, engine="autograd", **SHORT)
-    interrupt_after(30 + 8, monkeypatch)
-    result, messages = warnings_of(CORRELATED, **SHORT)
-    assert "kept the first 8 of 20 draws a chain" in messages[0]
-    assert result.interrupted
-    assert not whole.interrupted
-    onp.testing.assert_array_equal(result.z, whole.z[:, :8])
-
-
-def test_ctrl_c_during_warm_up_says_that_there_are_no_draws(monkeypatch):
-    interrupt_after(12, monkeypatch)
-    with pytest.raises(KeyboardInterrupt, match="after 12 of 50 transitions, 30 of them warm-up"):
-        vl.nuts(CORRELATED, engine="autograd", **SHORT)
-
-
-def test_the_bar_is_on_stderr_and_can_be_silenced(capsys):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        vl.nuts(CORRELATED, engine="autograd", **SHORT)
-    shown = capsys.readouterr()
-    assert not shown.out
-    for part in ("NUTS", "50/50", "divergences=0", "step_size="):
-        assert part in shown.err
-    quiet_nuts(CORRELATED, engine="autograd", **SHORT)
-    assert capsys.readouterr() == ("", "")
 
 
 # ------------------------------------------------------------------ in and out
@@ -452,7 +294,7 @@ def test_save_and_load(tmp_path):
 def test_to_arviz_groups(monkeypatch):
     result = quiet_nuts(MODEL, engine="autograd", **SHORT)
     fake = types.ModuleType("arviz_base")
-    fake.from_dict = lambda groups: groups
+    fake.from_dict = lambda groups, **_: groups
     monkeypatch.setitem(sys.modules, "arviz_base", fake)
     tree = result.to_arviz()
     assert list(tree) == ["posterior", "sample_stats", "observed_data"]

@@ -8,12 +8,13 @@ import pytest
 import vi_lab.numpy as np
 from vi_lab.nuts.adaptation import (
     FASTEST_SEARCH,
+    MANY_DRAWS,
     SLOWEST_SEARCH,
     first_step_size,
     metric,
-    schedule,
     start_averaging,
     update_averaging,
+    windows,
 )
 from vi_lab.nuts.hamiltonian import Hamiltonian, Point
 
@@ -55,35 +56,51 @@ def test_dual_averaging_finds_the_target(target):
 @pytest.mark.parametrize(
     ("tune", "expected"),
     [
-        (1_000, (75, (25, 50, 100, 200, 500), 50)),  # the example of Stan's reference manual
-        (500, (75, (25, 50, 100, 200), 50)),
-        (200, (75, (25, 50), 50)),
-        (199, (75, (74,), 50)),
-        (150, (75, (25,), 50)),
-        (149, (22, (113,), 14)),
-        (100, (15, (75,), 10)),
-        (20, (3, (15,), 2)),
-        (19, (19, (), 0)),
-        (1, (1, (), 0)),
+        (1_000, ((15, 15, 30, 60, 120, 710), 50)),
+        (500, ((15, 15, 30, 60, 330), 50)),
+        (200, ((15, 15, 30, 90), 50)),
+        (150, ((15, 15, 70), 50)),
+        (149, ((15, 15, 30, 75), 14)),
+        (100, ((15, 15, 60), 10)),
+        (20, ((9, 9), 2)),
+        (19, ((), 19)),
+        (1, ((), 1)),
     ],
 )
-def test_schedule(tune, expected):
-    assert schedule(tune) == expected
+def test_windows(tune, expected):
+    assert windows(tune) == expected
 
 
-def test_schedule_spends_every_transition():
+def test_windows_spend_every_transition():
     for tune in range(1, 3_000, 7):
-        initial, windows, final = schedule(tune)
-        assert initial + sum(windows) + final == tune
-        assert all(length > 0 for length in windows)
+        lengths, final = windows(tune)
+        assert sum(lengths) + final == tune
+        assert all(length > 0 for length in (*lengths, final))
 
 
-def test_metric_is_the_variance_drawn_towards_a_thousandth():
-    draws = onp.array(
-        [[[1.0, 10.0], [3.0, 10.0], [5.0, 10.0]], [[0.0, 1.0], [0.0, 2.0], [0.0, 3.0]]]
-    )
-    expected = [[3 / 8 * 4.0 + 5 / 8 * 1e-3, 5 / 8 * 1e-3], [5 / 8 * 1e-3, 3 / 8 + 5 / 8 * 1e-3]]
-    onp.testing.assert_allclose(metric(draws), expected)
+def test_the_metric_of_few_draws_is_exact_for_normals_wherever_the_draws_are():
+    """Two draws in a tail: scales from 1e-8 to 1e8, to rounding."""
+    scale = onp.array([1e-8, 0.3, 1e8])
+    draws = scale * onp.array([[7.0, 5.0, 9.0], [6.5, 4.0, 9.5]])
+    found = metric(draws, -draws / scale**2, onp.ones(3))
+    onp.testing.assert_allclose(found, scale**2, rtol=1e-12)
+
+
+def test_the_metric_of_many_draws_is_their_variance():
+    draws = onp.random.default_rng(3).standard_normal((MANY_DRAWS, 2)) @ [[1.0, 2.0], [0.0, 1.0]]
+    found = metric(draws, draws, onp.ones(2))
+    onp.testing.assert_allclose(found, draws.var(axis=0, ddof=1))
+    few = metric(draws[1:], draws[1:], onp.ones(2))
+    onp.testing.assert_allclose(few, 1.0)  # the gradients' variance is that of the draws
+
+
+def test_the_metric_stays_where_a_window_tells_nothing():
+    rng = onp.random.default_rng(4)
+    draws, gradients = rng.standard_normal((2, 20, 4))
+    draws[:, 0], gradients[:, 1], gradients[3, 2] = 1.0, 2.0, onp.nan
+    found = metric(draws, gradients, onp.array([5.0, 6.0, 7.0, 8.0]))
+    onp.testing.assert_array_equal(found[:3], [5.0, 6.0, 7.0])
+    assert found[3] == pytest.approx(draws[:, 3].std(ddof=1) / gradients[:, 3].std(ddof=1))
 
 
 def acceptance(step_size):

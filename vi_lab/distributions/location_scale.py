@@ -138,13 +138,9 @@ class StudentT(SymmetricLocationScale):
     def log_prob_in_support(self, x: Array) -> Array:
         df = self.df
         half = 0.5 * (df + 1.0)
-        constant = (
-            sp.gammaln(half)
-            - sp.gammaln(0.5 * df)
-            - (0.5 * np.log(df) + LOG_ROOT_PI)
-            - np.log(self.scale)
-        )
-        return constant - half * sp.log1p_square(centred(x, self.loc) / (np.sqrt(df) * self.scale))
+        s = np.sqrt(df) * self.scale
+        constant = sp.gammaln(half) - sp.gammaln(0.5 * df) - (LOG_ROOT_PI + np.log(s))
+        return constant - half * sp.log1p_square(centred(x, self.loc) / s)
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.loc + self.scale * rng.standard_t(self.df, self._size(shape))

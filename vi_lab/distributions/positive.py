@@ -18,6 +18,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
+from vi_lab.arrays import is_constant
 from vi_lab.distributions.base import (
     FINITE,
     POSITIVE,
@@ -224,15 +225,23 @@ class InverseGamma(Continuous):
         return Positive()
 
     def log_prob_in_support(self, x: Array) -> Array:
-        return self._at(np.log(x))
+        log_x = np.log(x)
+        if is_constant(x):
+            return self._at(log_x, self.scale / x)
+        return self._at(log_x, self._over(log_x))
 
     def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
-        return self._at(log_slack().lower)
+        log_x = log_slack().lower
+        return self._at(log_x, self._over(log_x))
 
-    def _at(self, log_x: Array) -> Array:
+    def _over(self, log_x: Array) -> Array:
+        """Divide s by x where x is differentiated: the derivative s / x^2 has a square."""
+        return self.scale * np.exp(-log_x)
+
+    def _at(self, log_x: Array, ratio: Array) -> Array:
+        """The log density from log x and s / x."""
         a, s = self.concentration, self.scale
-        # Not s / x, whose derivative s / x^2 overflows or underflows long before.
-        return (a * np.log(s) - sp.gammaln(a)) - (a + 1.0) * log_x - s * np.exp(-log_x)
+        return (a * np.log(s) - sp.gammaln(a)) - (a + 1.0) * log_x - ratio
 
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
         return self.scale / rng.standard_gamma(self.concentration, self._size(shape))

@@ -58,13 +58,24 @@ class Engine(Namespace, Protocol):
 
     name: str
 
-    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
+    parallel: bool
+    """whether functions that it runs on several threads run at the same time"""
+
+    def compile(
+        self,
+        function: Callable[..., Tree],
+        static: tuple[int, ...] = (),
+        *,
+        few_rows: bool = False,
+    ) -> Callable:
         """``function`` run by this engine: arrays in, NumPy arrays out.
 
         Positional arguments listed in ``static`` must be hashable; the rest are
         arrays or trees of arrays and are never baked in as constants. The same
         ``function`` gives the same compiled function again, so that a second
-        call with arguments of the same shapes compiles nothing.
+        call with arguments of the same shapes compiles nothing. ``few_rows`` says that
+        its loops work on a few thousand numbers at a time, for which other code is
+        faster than for many; an engine that compiles nothing does the same for both.
         """
         ...
 

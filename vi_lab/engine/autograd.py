@@ -85,6 +85,7 @@ class AutogradEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "autograd"
+    parallel = False
     numpy = _numpy
 
     @property
@@ -93,7 +94,13 @@ class AutogradEngine:
 
         return autograd_special
 
-    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
+    def compile(
+        self,
+        function: Callable[..., Tree],
+        static: tuple[int, ...] = (),
+        *,
+        few_rows: bool = False,
+    ) -> Callable:
         def run(*args: Tree) -> Tree:
             with running(self):
                 return tree_map(onp.asarray, function(*args))

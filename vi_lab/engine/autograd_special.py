@@ -17,6 +17,7 @@ from scipy import special
 
 from vi_lab.engine import Array, plain
 from vi_lab.engine.autograd import constant, unbroadcast, where
+from vi_lab.engine.floats import LARGE, LOG_SMALLEST
 
 ROOT_TWO_PI = onp.sqrt(2.0 * onp.pi)
 
@@ -79,10 +80,22 @@ gammainc = _in_last(special.gammainc, 1, _gamma_density)
 gammaincc = _in_last(special.gammaincc, 1, lambda a, x: -_gamma_density(a, x))
 betainc = _in_last(special.betainc, 2, _beta_density)
 
-# 2t / (1 + t^2), by halves: 1 / (1 + t^2) may underflow where its product with t does not.
-log1p_square = _unary(
-    plain.log1p_square, lambda ans, t: 2.0 * (t * np.exp(-0.5 * ans)) * np.exp(-0.5 * ans)
-)
+positive_exp = _unary(plain.positive_exp, lambda ans, z: ans * (z > LOG_SMALLEST))
+
+
+def _slope(t: Array) -> Array:
+    """2t / (1 + t^2), which is 2 / t where the square overflows."""
+    try:
+        with onp.errstate(over="raise"):
+            return t / (0.5 + 0.5 * onp.square(t))
+    except FloatingPointError:
+        large = onp.abs(t) > LARGE
+        m = onp.where(large, 1.0, t)
+        return onp.where(large, 2.0 / onp.where(large, t, 1.0), 2.0 * m / (1.0 + m * m))
+
+
+log1p_square_slope = _unary(_slope, lambda ans, t: 2.0 * np.exp(-log1p_square(t)) - ans * ans)
+log1p_square: Callable = _unary(plain.log1p_square, lambda ans, t: log1p_square_slope(t))
 
 # ------------------------------------------------------- normal and logistic family
 erf = _unary(special.erf, lambda ans, x: 2.0 / onp.sqrt(onp.pi) * np.exp(-(x**2)))

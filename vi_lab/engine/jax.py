@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as onp
 from jax import lax
 
-from vi_lab.engine import Array, Tree, plain, running
-from vi_lab.engine.xla import compile_loops_whole
+from vi_lab.engine import Array, Tree, running
+from vi_lab.engine.floats import LARGE, LOG_SMALLEST
+from vi_lab.engine.xla import FEW_ROWS, compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
 
@@ -48,14 +49,21 @@ class JaxEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "jax"
+    parallel = True  # what XLA has compiled does not hold Python's lock
     numpy = _Numpy()
 
     @property
     def special(self) -> Any:
         return _special()
 
-    def compile(self, function: Callable[..., Tree], static: tuple[int, ...] = ()) -> Callable:
-        jitted = _jitted(function, static)
+    def compile(
+        self,
+        function: Callable[..., Tree],
+        static: tuple[int, ...] = (),
+        *,
+        few_rows: bool = False,
+    ) -> Callable:
+        jitted = _jitted(function, static, few_rows)
 
         def run(*args: Tree) -> Tree:
             with jax.enable_x64(True):
@@ -119,14 +127,25 @@ class JaxEngine:
 
 
 @cache
-def _jitted(function: Callable[..., Tree], static: tuple[int, ...]) -> Callable:
+def _jitted(function: Callable[..., Tree], static: tuple[int, ...], few_rows: bool) -> Callable:
     """One compiled function for each function: `jax.jit` remembers by identity."""
 
     def traced(*args: Tree) -> Tree:
         with running(ENGINE):
             return function(*args)
 
-    return jax.jit(traced, static_argnums=static)
+    options = _options_for_few_rows() if few_rows else {}
+    return jax.jit(traced, static_argnums=static, compiler_options=options)
+
+
+@cache
+def _options_for_few_rows() -> dict[str, bool]:
+    """`FEW_ROWS`, where this XLA knows such an option: an unknown one is an error."""
+    try:
+        jax.jit(lambda: 0.0, compiler_options=FEW_ROWS).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return FEW_ROWS
 
 
 def _hessian_vector_product(
@@ -159,7 +178,7 @@ def _special() -> SimpleNamespace:
 
     def log1p_square(t: Array) -> Array:
         # One logarithm for both: log(1 + t^2), or 2 log(1 + |t|) where t^2 overflows.
-        large = jnp.abs(t) > plain.LARGE
+        large = jnp.abs(t) > LARGE
         square = jnp.square(jnp.where(large, 0.0, t))
         return jnp.where(large, 2.0, 1.0) * jnp.log1p(jnp.where(large, jnp.abs(t), square))
 
@@ -170,6 +189,7 @@ def _special() -> SimpleNamespace:
         xlog1py=x_log(jnp.log1p, 1.0),
         logsumexp=logsumexp,
         log1p_square=log1p_square,
+        positive_exp=lambda z: jnp.exp(jnp.maximum(z, LOG_SMALLEST)),
         log_expit=jax.nn.log_sigmoid,
         # JAX's default of three terms of the tail series is off by 4e-9 below -20.
         log_ndtr=lambda x: special.log_ndtr(x, series_order=8),

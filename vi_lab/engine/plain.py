@@ -21,6 +21,8 @@ from scipy.special import (
     xlogy,
 )
 
+from vi_lab.engine.floats import LARGE, LOG_SMALLEST
+
 __all__ = [
     "betainc",
     "digamma",
@@ -35,17 +37,24 @@ __all__ = [
     "logit",
     "logsumexp",
     "ndtr",
+    "positive_exp",
     "solve_triangular",
     "xlog1py",
     "xlogy",
 ]
 
-LARGE = 1e100  # above it 1 + t is t, and t^2 may overflow, or its reciprocal underflow
-
 
 def solve_triangular(lower: Any, b: Any, trans: int = 0) -> Any:
     """x with ``lower @ x = b`` (or ``lower.T @ x = b`` if trans=1)."""
     return _solve_triangular(lower, b, trans=trans, lower=True, check_finite=False)
+
+
+def positive_exp(z: Any) -> Any:
+    """e^z, held above 0 where it would underflow.
+
+    What divides by it, or takes its logarithm, is finite then, and so is its derivative.
+    """
+    return onp.exp(onp.maximum(z, LOG_SMALLEST))
 
 
 def log1p_square(t: Any) -> Any:

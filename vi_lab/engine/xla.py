@@ -7,6 +7,12 @@ a hundred rows, which is more. Compiled whole it runs five times as fast, and co
 in half the time. A body that touches megabytes gains more from being spread over cores,
 which a whole loop is not: hence a limit, not none.
 
+A scatter (the gradient of ``effect[group]``) keeps a loop from being compiled whole,
+unless XLA writes it as a loop of its own: hence the option `FEW_ROWS`, for functions
+that gather a few thousand rows at most. A leapfrog step with 919 rows in 85 groups takes
+8 microseconds with it and 13 without. Of many rows a scatter as a loop takes longer (2 ns
+a row) than XLA's own, so that it is not for them.
+
 XLA takes the limit from the environment variable XLA_FLAGS alone, which it reads when the
 process first compiles something. So it holds for all JAX programs of the process.
 """
@@ -17,6 +23,9 @@ import os
 
 EXTRA = "--xla_backend_extra_options"
 LIMIT = "xla_cpu_small_while_loop_byte_threshold=4000000"  # bytes
+
+FEW_ROWS = {"xla_cpu_use_fusion_emitters": False}
+"""Options for compiling a function whose loops gather few rows."""
 
 
 def compile_loops_whole() -> None:

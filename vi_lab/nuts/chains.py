@@ -1,4 +1,10 @@
-"""What an engine runs for NUTS: all chains at once, one compiled function a question."""
+"""What an engine runs for NUTS: one chain, one compiled function a question.
+
+Every chain runs the same two functions, whose arguments have the same shapes however
+many chains there are: nothing is compiled anew for another number of chains, and a
+chain's draws are the same bits in any company. Mapped over chains they would run in
+lockstep, each leaf waiting for the longest tree, and with both branches of every `cond`.
+"""
 
 from __future__ import annotations
 
@@ -20,22 +26,16 @@ Data = dict[str, Array]
 def start(
     structure: Any, z: Array, inverse_mass_matrix: Array, normal: Array, guess: Array, data: Data
 ) -> tuple[Point, Array]:
-    """The chains at ``z`` (C, D), and a first step size for each, as `first_step_size` finds it."""
-
-    def chain(
-        z: Array, inverse_mass_matrix: Array, normal: Array, guess: Array
-    ) -> tuple[Point, Array]:
-        hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
-        point = hamiltonian.point(z)
-        return point, first_step_size(hamiltonian, point, normal, guess)
-
-    return current().vmap(chain)(z, inverse_mass_matrix, normal, guess)
+    """The chain at ``z`` (D,), and a first step size, as `first_step_size` finds it."""
+    hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
+    point = hamiltonian.point(z)
+    return point, first_step_size(hamiltonian, point, normal, guess)
 
 
 @onp.errstate(all="ignore")
 def transitions(
     structure: Any,
-    points: Point,
+    point: Point,
     averaging: DualAveraging,
     inverse_mass_matrix: Array,
     noise: Noise,
@@ -43,33 +43,30 @@ def transitions(
     adapting: bool,
     target_accept: float,
     data: Data,
-) -> tuple[tuple[Point, DualAveraging], Record]:
-    """``length`` transitions of every chain, one after another; ``noise`` has axes (C, B, ...)."""
+) -> tuple[tuple[Point, DualAveraging], tuple[Record, Array]]:
+    """``length`` transitions, one after another; ``noise`` has axes (B, ...).
+
+    Returns where the chain is, the records, and the gradients (B, D) of the draws.
+    """
     engine = current()
+    hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
 
-    def chain(
-        point: Point, averaging: DualAveraging, inverse_mass_matrix: Array, noise: Noise
-    ) -> tuple[tuple[Point, DualAveraging], Record]:
-        hamiltonian = _hamiltonian(structure, inverse_mass_matrix, data)
+    def step(
+        state: tuple[Point, DualAveraging], noise: Noise
+    ) -> tuple[tuple[Point, DualAveraging], tuple[Record, Array]]:
+        point, averaging = state
+        step_size = np.exp(averaging.log_step_size)
+        point, record = transition(hamiltonian, step_size, point, noise)
+        averaging = engine.cond(
+            adapting,
+            lambda averaging, alpha: update_averaging(averaging, alpha, target_accept),
+            lambda averaging, alpha: averaging,
+            averaging,
+            record.acceptance,
+        )
+        return (point, averaging), (record, point.gradient)
 
-        def step(
-            state: tuple[Point, DualAveraging], noise: Noise
-        ) -> tuple[tuple[Point, DualAveraging], Record]:
-            point, averaging = state
-            step_size = np.exp(averaging.log_step_size)
-            point, record = transition(hamiltonian, step_size, point, noise)
-            averaging = engine.cond(
-                adapting,
-                lambda averaging, alpha: update_averaging(averaging, alpha, target_accept),
-                lambda averaging, alpha: averaging,
-                averaging,
-                record.acceptance,
-            )
-            return (point, averaging), record
-
-        return engine.scan(step, (point, averaging), noise, length)
-
-    return engine.vmap(chain)(points, averaging, inverse_mass_matrix, noise)
+    return engine.scan(step, (point, averaging), noise, length)
 
 
 def _hamiltonian(structure: Any, inverse_mass_matrix: Array, data: Data) -> Hamiltonian:

@@ -1,4 +1,4 @@
-"""All random numbers of a run of NUTS, from one seed."""
+"""All random numbers of a chain, from one seed."""
 
 from __future__ import annotations
 
@@ -9,54 +9,50 @@ import numpy as onp
 from vi_lab.nuts.trajectory import Noise
 
 TRANSITIONS_PER_BLOCK = 1_000
-NUMBERS_PER_BLOCK = 2**22  # 32 MB of noise, and as much again of records
+NUMBERS_PER_BLOCK = 2**20  # 8 MB of noise, and as much again of records
 
 
 @dataclass(frozen=True)
 class Randomness:
-    """A stream for each chain and purpose, and a buffer for a block of noise.
+    """A chain's stream for each purpose, and a buffer for a block of noise.
 
-    Blocks of any length take the same numbers, so that results do not depend on pace,
-    nor those of a chain on how many others there are.
+    Blocks of any length take the same numbers, and no chain takes another's, so that
+    draws depend neither on pace nor on how many chains there are.
     """
 
-    starts: tuple[onp.random.Generator, ...]
-    normals: tuple[onp.random.Generator, ...]
-    uniforms: tuple[onp.random.Generator, ...]
+    starts: onp.random.Generator
+    normals: onp.random.Generator
+    uniforms: onp.random.Generator
     noise: Noise
-    """a buffer of the next block's, with axes (C, B, ...)"""
+    """a buffer of the next block's, with axes (B, ...)"""
 
     @classmethod
-    def from_seed(cls, seed: int, chains: int, dim: int, max_depth: int) -> Randomness:
-        seeds = [chain.spawn(3) for chain in onp.random.SeedSequence(seed).spawn(chains)]
-        starts, normals, uniforms = (
-            tuple(map(onp.random.default_rng, purpose)) for purpose in zip(*seeds, strict=True)
-        )
-        numbers = chains * (dim + 3 * max_depth)
-        size = max(1, min(TRANSITIONS_PER_BLOCK, NUMBERS_PER_BLOCK // numbers))
-        uniform = onp.zeros((3, chains, size, max_depth))
-        noise = Noise(onp.zeros((chains, size, dim)), *uniform)
+    def from_seed(cls, seed: int, chain: int, dim: int, max_depth: int) -> Randomness:
+        """The numbers of chain 0, 1, ... for a density on R^dim."""
+        purposes = onp.random.SeedSequence(seed, spawn_key=(chain,)).spawn(3)
+        size = NUMBERS_PER_BLOCK // (dim + 3 * max_depth)
+        size = max(1, min(TRANSITIONS_PER_BLOCK, size))
+        uniform = onp.zeros((3, size, max_depth))
+        noise = Noise(onp.zeros((size, dim)), *uniform)
+        starts, normals, uniforms = map(onp.random.default_rng, purposes)
         return cls(starts, normals, uniforms, noise)
 
     @property
     def block_size(self) -> int:
-        return self.noise.momentum.shape[1]
+        return len(self.noise.momentum)
 
     def block(self, length: int) -> Noise:
         """The noise of the next ``length`` transitions; rows beyond are left as they are."""
-        for c, (normals, uniforms) in enumerate(zip(self.normals, self.uniforms, strict=True)):
-            normals.standard_normal(out=self.noise.momentum[c, :length])
-            of_block = uniforms.random((length, 3, self.noise.direction.shape[2]))
-            for k, buffer in enumerate(self.noise[1:]):
-                buffer[c, :length] = of_block[:, k]
+        self.normals.standard_normal(out=self.noise.momentum[:length])
+        of_block = self.uniforms.random((length, 3, self.noise.direction.shape[1]))
+        for k, buffer in enumerate(self.noise[1:]):
+            buffer[:length] = of_block[:, k]
         return self.noise
 
-    def start_normals(self) -> onp.ndarray:
-        """(C, D), for the momenta of a search for a step size."""
-        dim = self.noise.momentum.shape[2]
-        return onp.stack([start.standard_normal(dim) for start in self.starts])
+    def start_normal(self) -> onp.ndarray:
+        """(D,), for the momentum of a search for a step size."""
+        return self.starts.standard_normal(self.noise.momentum.shape[1])
 
-    def start_points(self, chains: onp.ndarray) -> onp.ndarray:
-        """(len(chains), D) for the ``chains`` given by number: uniform on (-2, 2), as in Stan."""
-        dim = self.noise.momentum.shape[2]
-        return onp.stack([self.starts[c].uniform(-2.0, 2.0, dim) for c in chains])
+    def start_point(self, radius: float) -> onp.ndarray:
+        """(D,), uniform on (-radius, radius)."""
+        return self.starts.uniform(-radius, radius, self.noise.momentum.shape[1])

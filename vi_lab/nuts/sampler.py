@@ -1,39 +1,30 @@
 """`nuts`: the front door of the sampler.
 
-Blocks of transitions run inside the engine; between blocks, plain Python adapts the
-metric, shows progress and can be interrupted.
+The chains walk independently (`vi_lab.nuts.walk`), side by side; this is where their
+blocks are collected, progress is shown and Ctrl-C is answered.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as onp
 
 from vi_lab import engine as engines
 from vi_lab.checks import check_whole
-from vi_lab.engine import Array, Engine
-from vi_lab.errors import ConvergenceWarning
-from vi_lab.nuts import chains as compiled
-from vi_lab.nuts.adaptation import (
-    FASTEST_SEARCH,
-    SLOWEST_SEARCH,
-    DualAveraging,
-    metric,
-    schedule,
-    start_averaging,
-)
-from vi_lab.nuts.hamiltonian import Point
+from vi_lab.engine import Array
+from vi_lab.errors import ArgumentError, ArgumentTypeError, ConvergenceWarning
+from vi_lab.model import Model, Target
 from vi_lab.nuts.randomness import Randomness
 from vi_lab.nuts.result import STATISTICS, NutsResult
+from vi_lab.nuts.side_by_side import side_by_side
+from vi_lab.nuts.starts import given_starts
 from vi_lab.nuts.trajectory import Record
+from vi_lab.nuts.walk import Block, Chain, Run, walk
 from vi_lab.progress import progress_bar
-
-SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
-STARTS = 100  # tried for each chain before giving up, as in Stan
 
 
 def nuts(
@@ -49,7 +40,7 @@ def nuts(
     engine: str | None = None,
     progress: bool = True,
 ) -> NutsResult:
-    """Draw from the posterior with the no-U-turn sampler, adapted as Stan does.
+    """Draw from the posterior with the no-U-turn sampler, adapted in windows as Stan does.
 
     Hoffman and Gelman (2014), with multinomial trajectories (Betancourt 2017); see
     `vi_lab.nuts.trajectory` for the algorithm and `vi_lab.nuts.adaptation` for the
@@ -58,29 +49,31 @@ def nuts(
     Parameters
     ----------
     model : `Model` or `Target`
-    chains : independent Markov chains; R-hat compares them
+    chains : independent Markov chains; R-hat compares them. On JAX they run at the same
+        time, on as many threads as there are cores
     tune : warm-up transitions of each chain, which adapt the step size and the metric
         and are then dropped
     draws : draws kept of each chain
     seed : every random number follows from it: the same seed gives the same bits, and
-        a chain's do not depend on how many chains there are
+        a chain's depend neither on how many chains there are nor on threads
     target_accept : mean acceptance probability at which warm-up aims; nearer to 1, steps
         are smaller and divergences fewer
     max_depth : a trajectory is doubled at most so often
     init : where the chains start: constrained value by latent, for all chains; or
         unconstrained z, of shape (D,) or (chains, D). By default uniform on (-2, 2) on
-        the unconstrained scale, tried up to 100 times
+        the unconstrained scale, another point where a chain cannot move, up to 100 times
+        (see `vi_lab.nuts.starts`)
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with divergences and step size
 
     Returns
     -------
     NutsResult
-        If Ctrl-C comes while draws are made, the draws so far.
+        If Ctrl-C comes while draws are made, the draws that every chain has.
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for a bad argument, or a log density that is not finite at the start, is flat,
         or is not continuous.
 
@@ -89,197 +82,101 @@ def nuts(
     ConvergenceWarning
         for each of `NutsResult.problems`, and if interrupted.
     """
-    for name, value in {"chains": chains, "tune": tune, "draws": draws}.items():
-        check_whole(name, value, least=1)
-    check_whole("max_depth", max_depth, least=1)
-    if not 0.0 < target_accept < 1.0:
-        raise ValueError(f"target_accept: must be between 0 and 1, not {target_accept!r}")
+    settings = {"chains": chains, "tune": tune, "draws": draws, "max_depth": max_depth}
+    _check(model, settings, seed, target_accept)
     began = time.perf_counter()
-    randomness = Randomness.from_seed(seed, chains, model.dim, max_depth)
-    with progress_bar(None, "NUTS, warm-up", progress, total=tune + draws) as bar:
-        run = Run(engines.get(engine), model, randomness, target_accept, bar)
-        records: list[Record] = []
+    chosen = engines.get(engine)
+    starts = None if init is None else given_starts(model, init, chains)
+    walks = []
+    for c in range(chains):
+        randomness = Randomness.from_seed(seed, c, model.dim, max_depth)
+        run = Run(chosen, model, randomness, target_accept)
+        walks.append(walk(run, tune, draws, None if starts is None else starts[c]))
+    with progress_bar(None, "NUTS, warm-up", progress, total=chains * (tune + draws)) as bar:
+        collected = Collected(chains, bar)
         interrupted = False
         try:
-            state = _warm_up(run, tune, init)
-            bar.set_description("NUTS")
-            for _, record in run.blocks(state, draws, adapting=False):
-                records.append(record)
+            for c, block in side_by_side(chosen, walks):
+                collected.add(c, block)
         except KeyboardInterrupt:
-            if not records:
+            if not collected.kept:
                 raise KeyboardInterrupt(
-                    f"nuts: interrupted after {run.done} of {tune + draws} transitions, "
-                    f"{tune} of them warm-up: there are no draws to keep yet"
+                    f"nuts: interrupted after {collected.done} of {bar.total} transitions of all "
+                    "chains, before each had a draw to keep"
                 ) from None
             interrupted = True
-    joined = Record(*(onp.concatenate(parts, axis=1) for parts in zip(*records, strict=True)))
+    records = collected.joined()
     result = NutsResult(
         model=model,
-        z=joined.z,
-        step_size=onp.exp(state.averaging.log_step_size),
-        inverse_mass_matrix=state.inverse_mass_matrix,
+        z=records.z,
+        step_size=onp.array([onp.exp(c.averaging.log_step_size) for c in collected.chains()]),
+        inverse_mass_matrix=onp.stack([c.inverse_mass_matrix for c in collected.chains()]),
         max_depth=max_depth,
-        engine=run.engine.name,
+        engine=chosen.name,
         seed=seed,
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
-        **{name: getattr(joined, name) for name in STATISTICS},
+        **{name: getattr(records, name) for name in STATISTICS},
     )
     if interrupted:
-        kept = f"nuts: interrupted; kept the first {joined.z.shape[1]} of {draws} draws a chain"
+        kept = f"nuts: interrupted; kept the first {records.z.shape[1]} of {draws} draws a chain"
         warnings.warn(kept, ConvergenceWarning, stacklevel=2)
     for problem in result.problems:
         warnings.warn(problem, ConvergenceWarning, stacklevel=2)
     return result
 
 
-class Chains(NamedTuple):
-    """Where the chains are and how they move, between blocks."""
+class Collected:
+    """What the chains have handed over, and a progress bar that shows it."""
 
-    points: Point
-    averaging: DualAveraging
-    inverse_mass_matrix: onp.ndarray
-
-
-class Run:
-    """The blocks of one call of `nuts`, at a pace that lets Python in often enough."""
-
-    def __init__(
-        self, engine: Engine, model: Any, randomness: Randomness, target_accept: float, bar: Any
-    ) -> None:
-        self.engine, self.model, self.randomness = engine, model, randomness
-        self._target_accept, self._bar = target_accept, bar
-        self._start = engine.compile(compiled.start, static=(0,))
-        self._transitions = engine.compile(compiled.transitions, static=(0,))
-        self._length = 10
+    def __init__(self, chains: int, bar: Any) -> None:
         self.done = 0
+        self._walked: list[Chain | None] = [None] * chains
+        self._records: list[list[Record]] = [[] for _ in range(chains)]
+        self._bar = bar
+        self._divergences = 0
 
-    def start(
-        self,
-        z: onp.ndarray,
-        inverse_mass_matrix: onp.ndarray,
-        guess: onp.ndarray,
-        normals: onp.ndarray,
-    ) -> Chains:
-        """The chains at ``z`` with a new metric, and a first step size for each."""
-        structure, data = self.model.structure, self.model.data
-        points, step_size = self._start(structure, z, inverse_mass_matrix, normals, guess, data)
-        return Chains(points, start_averaging(step_size), inverse_mass_matrix)
+    def add(self, c: int, block: Block) -> None:
+        """The next block of chain ``c``; those of warm-up are counted, and dropped."""
+        self.done += block.length
+        self._walked[c] = block.chain
+        if block.record is not None:
+            if not any(self._records):
+                self._bar.set_description("NUTS")
+            self._records[c].append(block.record)
+            self._divergences += int(block.record.diverging.sum())
+        step_size = onp.exp(block.chain.averaging.log_step_size)
+        shown = {"divergences": self._divergences, "step_size": f"{step_size:.3g}"}
+        self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(block.length)
 
-    def blocks(self, state: Chains, count: int, adapting: bool) -> Iterator[tuple[Chains, Record]]:
-        """``count`` transitions; after each block, the chains and the block's record."""
-        divergences = 0
-        while count:
-            length = min(self._length, self.randomness.block_size, count)
-            started = time.perf_counter()
-            (points, averaging), record = self._transitions(
-                self.model.structure,
-                *state,
-                self.randomness.block(length),
-                length,
-                adapting,
-                self._target_accept,
-                self.model.data,
-            )
-            state = Chains(points, averaging, state.inverse_mass_matrix)
-            record = Record(*(part[:, :length] for part in record))
-            count -= length
-            self.done += length
-            pace = length / (time.perf_counter() - started)
-            self._length = max(1, int(min(pace * SECONDS_PER_BLOCK, 10 * length)))
-            yield state, record
-            divergences += int(record.diverging.sum())
-            step_size = onp.exp(averaging.log_step_size).mean()
-            self._bar.update(length)
-            self._bar.set_postfix(divergences=divergences, step_size=f"{step_size:.3g}")
+    @property
+    def kept(self) -> int:
+        """The draws that every chain has."""
+        return min(sum(len(record.z) for record in records) for records in self._records)
+
+    def chains(self) -> list[Chain]:
+        """The chains where they are now, once each has draws."""
+        return [chain for chain in self._walked if chain is not None]
+
+    def joined(self) -> Record:
+        """The draws that every chain has, with axes (C, N, ...)."""
+        kept = self.kept
+        each = [
+            [onp.concatenate(parts)[:kept] for parts in zip(*records, strict=True)]
+            for records in self._records
+        ]
+        return Record(*map(onp.stack, zip(*each, strict=True)))
 
 
-def _warm_up(run: Run, tune: int, init: Mapping[str, Array] | Array | None) -> Chains:
-    """Chains in the typical set, with the step size and the metric to sample with."""
-    initial, windows, final = schedule(tune)
-    state = _begin(run, init)
-    state, _ = _adapt(run, state, initial)
-    for length in windows:
-        state, z = _adapt(run, state, length)
-        guess = onp.exp(state.averaging.log_step_size)
-        state = run.start(state.points.z, metric(z), guess, run.randomness.start_normals())
-        _check_step_sizes(state)
-    state, _ = _adapt(run, state, final)
-    averaging = state.averaging._replace(log_step_size=state.averaging.log_averaged)
-    return state._replace(averaging=averaging)
-
-
-def _adapt(run: Run, state: Chains, count: int) -> tuple[Chains, onp.ndarray]:
-    """``count`` transitions that adapt the step size, and their draws (C, count, D)."""
-    draws = [onp.empty((*state.points.z.shape[:1], 0, state.points.z.shape[1]))]
-    for after, record in run.blocks(state, count, adapting=True):
-        state = after
-        draws.append(record.z)
-    return state, onp.concatenate(draws, axis=1)
-
-
-def _begin(run: Run, init: Mapping[str, Array] | Array | None) -> Chains:
-    """The chains where ``init`` says, or at random points where the density is finite."""
-    chains, dim = len(run.randomness.starts), run.model.dim
-    everyone = onp.arange(chains)
-    normals = run.randomness.start_normals()
-    if init is None:
-        z = run.randomness.start_points(everyone)
-    else:
-        z = _as_start(run.model, init, chains)
-    for _ in range(STARTS):
-        state = run.start(z, onp.ones((chains, dim)), onp.ones(chains), normals)
-        good = onp.isfinite(state.points.log_density)
-        good &= onp.isfinite(state.points.gradient).all(axis=1)
-        if good.all() or init is not None:
-            break
-        z[~good] = run.randomness.start_points(everyone[~good])
-    if not good.all():
-        raise ValueError(_bad_start(run.model, state.points, int(onp.argmin(good)), init is None))
-    _check_step_sizes(state)
-    return state
-
-
-def _as_start(model: Any, init: Mapping[str, Array] | Array, chains: int) -> onp.ndarray:
-    """``init`` as unconstrained z, (chains, D)."""
-    z = onp.asarray(model.unconstrain(init) if isinstance(init, Mapping) else init, dtype=float)
-    if z.shape not in ((model.dim,), (chains, model.dim)):
-        raise ValueError(
-            f"init: has shape {z.shape}; give z of shape ({model.dim},) for all chains or "
-            f"({chains}, {model.dim}) for each of them, or a constrained value for each latent"
+def _check(model: Any, settings: Mapping[str, Any], seed: Any, target_accept: Any) -> None:
+    """Refuse arguments that cannot work, each by its name."""
+    if not isinstance(model, Model | Target):
+        raise ArgumentTypeError(
+            f"model: give a Model(program, **data) or a Target(log_density, dim), not {model!r}"
         )
-    return onp.array(onp.broadcast_to(z, (chains, model.dim)))
-
-
-def _check_step_sizes(state: Chains) -> None:
-    """Refuse a density on which no step size is right."""
-    step_size = onp.exp(state.averaging.log_step_size)
-    if (step_size >= FASTEST_SEARCH).any():
-        raise ValueError(
-            "model: leapfrog steps of any length leave the energy as it is, so the log density is "
-            "flat and cannot be normalised; give every latent a proper prior"
-        )
-    if (step_size <= SLOWEST_SEARCH).any():
-        raise ValueError(
-            "model: no step is short enough to keep the energy, so the log density is not "
-            "continuous where a chain is, or its gradient is wrong; check its terms there"
-        )
-
-
-def _bad_start(model: Any, points: Point, chain: int, random: bool) -> str:
-    """Why chain number ``chain`` cannot start where it is."""
-    terms = model.terms(points.z[chain])
-    bad = [f"{name} ({term})" for name, term in terms.items() if not onp.isfinite(term)]
-    culprits = f"terms at fault: {', '.join(bad)}" if bad else _bad_gradient(model, points, chain)
-    tried = f" at any of {STARTS} random points (the last is meant here)" if random else ""
-    return (
-        f"the log density or its gradient is not finite at the start{tried}; {culprits}. Give "
-        "another start with init={latent: value, ...}, or look at those priors and data"
-    )
-
-
-def _bad_gradient(model: Any, points: Point, chain: int) -> str:
-    """Which latents' gradients are not finite."""
-    finite = onp.isfinite(points.gradient[chain])
-    bad = [name for name, part in model.slices.items() if not finite[part].all()]
-    return f"latents whose gradient is not finite: {', '.join(bad)}"
+    for name, value in settings.items():
+        check_whole(name, value, least=1)
+    check_whole("seed", seed, least=0)
+    if not (isinstance(target_accept, int | float) and 0.0 < target_accept < 1.0):
+        raise ArgumentError(f"target_accept: must be between 0 and 1, not {target_accept!r}")

@@ -52,7 +52,6 @@ a line.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -61,14 +60,11 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.arrays import is_constant
 from vi_lab.engine import Array, namespace
+from vi_lab.engine.floats import EPSILON, SMALLEST
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import LogSlack
 
 Shape = tuple[int, ...]
-
-EPSILON = float(onp.finfo(float).eps)
-SMALLEST = 4.0 * float(onp.finfo(float).tiny)  # engines take numbers below `tiny` for 0
-LOG_SMALLEST = math.log(SMALLEST)  # -707
 
 
 class Transform(Protocol):
@@ -127,14 +123,6 @@ class OntoSupport(Transform, Protocol):
 def at_least(z: Array, floor: Array) -> Array:
     """``z``, or ``floor`` where z is below it; a constant floor is one operation on the tape."""
     return np.clip(z, floor, np.inf) if is_constant(floor) else np.where(z < floor, floor, z)
-
-
-def exp(z: Array, floor: Array = LOG_SMALLEST) -> Array:
-    """e^z, held above 0 where it would underflow, or above e^``floor``.
-
-    What divides by it, or takes its logarithm, is finite then, and so is its derivative.
-    """
-    return np.exp(at_least(z, floor))
 
 
 def log_spacing(bound: Array) -> Array:

@@ -12,13 +12,11 @@ import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.arrays import NUMBERS, is_constant
 from vi_lab.engine import Array
+from vi_lab.engine.floats import EPSILON, SMALLEST
 from vi_lab.transforms import supports
 from vi_lab.transforms.base import (
-    EPSILON,
-    SMALLEST,
     KeepsShape,
     at_least,
-    exp,
     log_spacing,
     require,
 )
@@ -59,7 +57,7 @@ class Exp(_Elementwise):
     """x = e^z; at least 1e-307, which is e^-707."""
 
     def forward(self, z: Array) -> Array:
-        return exp(z)
+        return sp.positive_exp(z)
 
     def inverse(self, x: Array) -> Array:
         require(supports.Positive().contains(x), self)
@@ -106,7 +104,7 @@ class LowerBound(_Elementwise):
         hold_bounds(self, "lower")
 
     def forward(self, z: Array) -> Array:
-        return self.lower + exp(z, log_spacing(self.lower))
+        return self.lower + np.exp(at_least(z, log_spacing(self.lower)))
 
     def inverse(self, x: Array) -> Array:
         require(supports.GreaterThan(self.lower).contains(x), self)
@@ -137,7 +135,7 @@ class UpperBound(_Elementwise):
         hold_bounds(self, "upper")
 
     def forward(self, z: Array) -> Array:
-        return self.upper - exp(z, log_spacing(self.upper))
+        return self.upper - np.exp(at_least(z, log_spacing(self.upper)))
 
     def inverse(self, x: Array) -> Array:
         require(supports.LessThan(self.upper).contains(x), self)
@@ -171,16 +169,8 @@ class IntervalTransform(_Elementwise):
         hold_interval(self)
 
     def forward(self, z: Array) -> Array:
-        return self.lower + (self.upper - self.lower) * sp.expit(self._away_from_bounds(z))
-
-    def _away_from_bounds(self, z: Array) -> Array:
-        lower, upper = self.lower, self.upper
-        if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS):
-            return np.clip(z, *_range_of_numbers(lower, upper))
-        if is_constant(lower) and is_constant(upper):
-            return np.clip(z, *_range(onp, lower, upper))
-        first, last = _range(np, lower, upper)
-        return np.where(z > last, last, at_least(z, first))
+        inside = _away_from_bounds(z, self.lower, self.upper)
+        return self.lower + (self.upper - self.lower) * sp.expit(inside)
 
     def inverse(self, x: Array) -> Array:
         require((x > self.lower) & (x < self.upper), self)
@@ -188,15 +178,30 @@ class IntervalTransform(_Elementwise):
 
     def log_abs_det_jacobian(self, z: Array) -> Array:
         # log s(z) + log s(-z), where log s(z) = z + log s(-z).
-        return np.log(self.upper - self.lower) + z + 2.0 * sp.log_expit(-z)
+        return _plus_log(self.upper - self.lower, z) + 2.0 * sp.log_expit(-z)
 
     def log_slack(self, z: Array) -> LogSlack:
-        rest = np.log(self.upper - self.lower) + sp.log_expit(-z)
+        rest = _plus_log(self.upper - self.lower, sp.log_expit(-z))
         return LogSlack(lower=z + rest, upper=rest)
 
 
+def _plus_log(width: Array, x: Array) -> Array:
+    """Add log ``width`` to ``x``: no operation on the tape where the width is plainly 1."""
+    return x if isinstance(width, NUMBERS) and width == 1 else np.log(width) + x
+
+
+def _away_from_bounds(z: Array, lower: Array, upper: Array) -> Array:
+    """``z``, held where x = lower + (upper - lower) s(z) does not round onto a bound."""
+    if isinstance(lower, NUMBERS) and isinstance(upper, NUMBERS):
+        return np.clip(z, *_range_of_numbers(lower, upper))
+    if is_constant(lower) and is_constant(upper):
+        return np.clip(z, *_range(onp, lower, upper))
+    first, last = _range(np, lower, upper)
+    return np.where(z > last, last, at_least(z, first))
+
+
 def _range(namespace: Any, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """The z between which rounding leaves x = lower + (upper - lower) s(z) between the bounds.
+    """The smallest and the largest z there.
 
     Rounding moves x by less than eps (abs(lower) + abs(upper)), or eps abs(lower) near it.
     """

@@ -12,9 +12,10 @@ import numpy as onp
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.engine import Array
+from vi_lab.engine.floats import EPSILON
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms import supports
-from vi_lab.transforms.base import EPSILON, KeepsShape, Shape, at_least, exp, require, split
+from vi_lab.transforms.base import KeepsShape, Shape, at_least, require, split
 from vi_lab.transforms.supports import LogSlack
 
 
@@ -56,7 +57,7 @@ class PositiveOrderedTransform(_Vector):
     """
 
     def forward(self, z: Array) -> Array:
-        return np.cumsum(_not_lost(exp(z)), axis=-1)
+        return np.cumsum(_not_lost(sp.positive_exp(z)), axis=-1)
 
     def inverse(self, x: Array) -> Array:
         require(supports.PositiveOrdered().contains(x), self)
@@ -102,7 +103,7 @@ class StickBreaking:
     unconstrained_event_ndim: ClassVar[int] = 1
 
     def forward(self, z: Array) -> Array:
-        return exp(self._log(z))
+        return sp.positive_exp(self._log(z))
 
     def _log(self, z: Array) -> Array:
         u = z - _log_sticks_left(np.shape(z)[-1])
