@@ -162,7 +162,7 @@ class Fit:
             if ``model`` has other latents than the model that was fitted, ``family`` is another
             one than was saved, or the file is damaged or holds something else.
         """
-        saved = load_result(path, model, needed=(*PLAIN, "params.loc", "family.name"))
+        saved = load_result(path, model, needed=(*PLAIN, "family.name"))
         params, record, verdict = (
             {
                 name.removeprefix(prefix): value
