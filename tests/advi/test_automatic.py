@@ -20,6 +20,8 @@ from vi_lab.gradients.base_draws import Antithetic, Sobol
 from vi_lab.gradients.estimators import Reparameterised, StickingTheLanding
 from vi_lab.results.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.bits
+
 FAMILIES = targets.FAMILIES
 
 

@@ -11,6 +11,8 @@ import vi_lab as vl
 from vi_lab.errors import ConvergenceWarning
 from vi_lab.nuts import chains, iterative, sampler, side_by_side, walk
 
+pytestmark = pytest.mark.bits
+
 
 def test_draws_do_not_depend_on_pace(monkeypatch, engine):
     usual = quiet_nuts(CORRELATED, **SHORT)

@@ -10,6 +10,8 @@ from vi_lab.optimizers import Adam
 from vi_lab.results import checkpoint as checkpoints
 from vi_lab.results.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.fixture(autouse=True)
 def _short_blocks_written_at_once(monkeypatch):
