@@ -2,8 +2,8 @@
 
 A mean may be 0.1 reference sds away and an sd 8%. With 4 x 2,500 draws the Monte Carlo error of
 a mean is at most 0.023 sds (bulk ESS 1,800 and more) and that of an sd at most 2%, of eight
-schools' heavy-tailed tau: the tolerances are four of these errors and more, so that at most one run of all
-in 100 would fail with a fresh seed, or on another processor, which rounds differently.
+schools' heavy-tailed tau: the tolerances are four of these errors and more, so that at most one
+run of all in 100 would fail with a fresh seed, or on a processor that rounds differently.
 
 Three posteriors are too hard for these settings, and there NUTS has to say so.
 """

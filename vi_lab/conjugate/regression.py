@@ -344,7 +344,7 @@ def _frame_of(rows: onp.ndarray) -> Frame:
     left, values, right = onp.linalg.svd(
         covariates / length, full_matrices=len(thinned) < covariates.shape[1]
     )
-    rank = int((values > len(thinned) * onp.finfo(float).eps * values.max()).sum())
+    rank = int((values > len(thinned) * onp.finfo(float).eps * values[0]).sum())
     basis = right.T / length[:, None]
     basis[:, :rank] /= values[:rank]
     return Frame(origin=basis[:, :rank] @ (left[:, :rank].T @ response), basis=basis)

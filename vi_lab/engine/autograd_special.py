@@ -107,7 +107,7 @@ logit = _unary(special.logit, lambda ans, x: 1.0 / (x * (1.0 - x)))
 log_expit = _unary(special.log_expit, lambda ans, x: expit(-x))
 
 
-def _logsumexp(a: Array, axis: Any = None, keepdims: bool = False) -> Array:
+def _logsumexp(a: Array, axis: Any = None, keepdims: Any = False) -> Array:
     """log sum exp(a), shifted by the largest term."""
     top = onp.max(a, axis=axis, keepdims=True)
     top = onp.where(onp.isfinite(top), top, 0.0)
