@@ -14,7 +14,8 @@ def test_the_picture_is_the_one_in_the_chapter():
     assert PICTURE.read_bytes() == picture(), "run `make notebooks`"
 
 
-def test_the_code_runs_as_it_stands(capsys):
+def test_the_code_runs_as_it_stands(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it saves its picture
     pytest.importorskip("jax")
     mpl.use("agg")
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
@@ -22,3 +23,4 @@ def test_the_code_runs_as_it_stands(capsys):
     printed = capsys.readouterr().out
     assert re.search(r"^sd ", printed, re.MULTILINE)
     assert re.search(r"^Converged: ", printed, re.MULTILINE)
+    assert (tmp_path / "compare.png").stat().st_size > 10_000

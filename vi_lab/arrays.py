@@ -46,14 +46,17 @@ def as_real(name: str, x: Any) -> Array:
     Raises
     ------
     ValueError
-        for anything else: text, None, complex numbers, a distribution.
+        for anything else: text, None, complex numbers, masked arrays, a distribution.
     """
     if isinstance(x, NUMBERS):
         return x
     if _is_real_array(x):
+        refuse_masked(name.removesuffix(":"), x)
         return x.to_numpy() if hasattr(x, "to_numpy") else x
-    if isinstance(x, list | tuple) and _is_real_array(array := _stacked(x)):
-        return array
+    if isinstance(x, list | tuple):
+        refuse_masked(name.removesuffix(":"), x)
+        if _is_real_array(array := _stacked(x)):
+            return array
     if isinstance(x, Real):
         return float(x)  # a fraction
     what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else repr(x)
@@ -61,6 +64,23 @@ def as_real(name: str, x: Any) -> Array:
         f"{name} must be a number, not {what}; give a real number, an array of them, or what "
         "m.sample has returned"
     )
+
+
+def refuse_masked(what: str, value: Any) -> None:
+    """Refuse a masked array, also as an entry of a list: as an array it would lose its mask.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(value, onp.ma.MaskedArray):
+        raise ArgumentError(
+            f"{what}: is a masked array, whose mask would be lost; remove the masked rows, or "
+            "make the missing values latents (if nothing is masked, give its .data)"
+        )
+    for entry in value if isinstance(value, list | tuple) else ():
+        if isinstance(entry, onp.ma.MaskedArray | list | tuple):
+            refuse_masked(what, entry)
 
 
 def _is_real_array(x: Any) -> bool:

@@ -22,7 +22,8 @@ numbers with their error, ``1.5 ± 0.2``
 what a sampler says of its steps
     ``acceptance 0.91`` within `ACCEPTANCE`, ``3.8 gradients a draw`` within a factor `FACTOR`.
 pictures
-    by how much ink there is where, once scattered draws are smoothed: `ink_rms`.
+    by how much ink there is where, once they are smoothed: `ink_difference` is at most `INK`, or
+    what the cell's tag ``tolerance-...`` says.
 all else
     words, counts, divergences: as in every other cell.
 
@@ -45,10 +46,12 @@ FACTOR = 3.0
 """Between two effective sample sizes."""
 ACCEPTANCE = 0.2
 """Between the mean acceptance of two runs, whose step sizes were adapted apart."""
-INK_RMS = 0.02
-"""Between two smoothed pictures."""
-SMOOTHING = 0.02
+INK = 0.45
+"""Between two smoothed pictures, as a share of the most ink there is in one place."""
+SMOOTHING = 0.03
 """The standard deviation of the smoothing, relative to the width of a picture."""
+PIXELS = 8
+"""By which the sizes of two pictures may differ: what a tick's label is wider."""
 
 Row = dict[str, float]  # a row of a table, by column
 
@@ -150,15 +153,22 @@ def _reconcile_phrases(old: str, new: str) -> tuple[list[str], str]:
 # --------------------------------------------------------------------------- pictures
 
 
-def ink_rms(old: np.ndarray, new: np.ndarray) -> float:
-    """Root mean square difference of two smoothed pictures (rows, columns, channels), 0 to 1.
+def ink_difference(old: np.ndarray, new: np.ndarray) -> float:
+    """How far two smoothed pictures (rows, columns, channels) are apart where they differ most.
 
-    Pictures whose sizes differ by a few pixels, as the width of a tick's label may, are
-    compared from their lower right corner, where the axes end.
+    In units of the most ink in one place: a curve that is gone makes a difference of 0.6 to
+    0.7, draws that are gone one of 1, and curves or clouds of two right runs less than half of
+    that, because smoothing does not move ink out of its neighbourhood. Infinite if the sizes
+    differ by more than a few pixels. They are compared from their lower right corner, where the
+    axes end.
     """
-    height, width = np.minimum(old.shape, new.shape)[:2]
+    sizes = np.array([old.shape[:2], new.shape[:2]])
+    if np.ptp(sizes, axis=0).max() > PIXELS:
+        return math.inf
+    height, width = sizes.min(axis=0)
     sigma = SMOOTHING * width
-    smoothed = [
-        gaussian_filter(picture[-height:, -width:, :3], (sigma, sigma, 0)) for picture in (old, new)
+    ink = [
+        1.0 - gaussian_filter(picture[-height:, -width:, :3], (sigma, sigma, 0))
+        for picture in (old, new)
     ]
-    return float(np.sqrt(np.mean((smoothed[0] - smoothed[1]) ** 2)))
+    return float(np.max(np.abs(ink[0] - ink[1])) / max(ink[0].max(), 1e-3))

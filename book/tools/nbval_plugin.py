@@ -13,7 +13,8 @@ A cell's tags change what is asked of it:
     numbers, integers too, may differ by 5%: for what depends on where a search ends.
 ``monte-carlo``
     the cell shows a long chain, whose every draw hangs on the last bit: estimates and
-    pictures may differ as those of two independent runs do (see `monte_carlo`).
+    pictures may differ as those of two independent runs do (see `monte_carlo`); beside it,
+    ``tolerance-0.15`` is the bound for the picture.
 ``jax-output``
     on autograd the cell runs, but its outputs are not compared: it names the engine, or
     shows what without a compiler is computed from fewer draws.

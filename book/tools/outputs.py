@@ -19,7 +19,7 @@ from typing import Any
 
 import matplotlib.image
 import numpy as np
-from monte_carlo import INK_RMS, ink_rms, reconcile
+from monte_carlo import INK, ink_difference, reconcile
 
 Output = dict[str, Any]  # one output of a cell, as the notebook format has it
 
@@ -49,7 +49,7 @@ def differences(
     for old, new in zip(map(_content, stored), map(_content, fresh), strict=True):
         for mime, value in old.items():
             if monte_carlo:
-                complaints, now = _without_estimates(mime, value, new[mime])
+                complaints, now = _without_estimates(mime, value, new[mime], relative)
                 yield from complaints
             else:
                 now = new[mime]
@@ -76,12 +76,15 @@ def _content(output: Output) -> dict[str, Any]:
             return dict(output["data"])
 
 
-def _without_estimates(mime: str, old: Any, new: Any) -> tuple[list[str], Any]:
+def _without_estimates(
+    mime: str, old: Any, new: Any, relative: float | None
+) -> tuple[list[str], Any]:
     """What Monte Carlo error does not explain, and ``new`` with the estimates of ``old``."""
     if mime == "image/png":
-        rms = ink_rms(_pixels(old), _pixels(new))
-        told = f"the smoothed picture changed: RMS {rms:.4f}, more than {INK_RMS}"
-        return [told] if rms > INK_RMS else [], old
+        most = INK if relative is None else relative
+        found = ink_difference(_pixels(old), _pixels(new))
+        told = f"the smoothed picture changed: by {found:.2f} of its ink, more than {most}"
+        return [] if found <= most else [told], old
     return reconcile(old, new) if isinstance(old, str) else ([], new)
 
 

@@ -216,8 +216,8 @@ def total_statistics(
     """Statistics of all rows of ``source``, added up block by block."""
     if source is None:
         return model.statistics(params, onp.empty(0))
-    starts = len(next(iter(next(iter(params.values())).values())))
-    size = max(1, ROWS_PER_BLOCK // starts)
+    leaf = next(iter(next(iter(params.values())).values()))
+    size = max(1, ROWS_PER_BLOCK // (len(leaf) if onp.ndim(leaf) else 1))
     return reduce(
         add_statistics, (model.statistics(params, block["rows"]) for block in source.blocks(size))
     )

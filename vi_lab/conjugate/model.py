@@ -100,6 +100,10 @@ With one block q is the posterior, Gamma(1 + 14, 1 + 5), and the ELBO the log ev
 >>> exact = gammaln(15) - 15 * np.log(6) - gammaln([4, 2, 5, 2, 6]).sum()
 >>> bool(abs(fit.elbo - exact) < 1e-12)
 True
+>>> from vi_lab import svi
+>>> whole = svi(PoissonModel(), [3, 1, 4, 1, 5], batch=5, step_size=1.0, steps=1, progress=False)
+>>> bool(abs(whole.elbo - exact) < 1e-12)
+True
 
 What holds of every model is tested in ``tests/conjugate/test_conjugate_models.py``: add yours to
 its list.
@@ -114,10 +118,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as onp
 
+from vi_lab.arrays import refuse_masked
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError
-from vi_lab.model.data import refuse_masked
 
 Params = dict[str, dict[str, Array]]
 """Block -> name -> natural parameters: of a Gamma factor ``{"shape", "rate"}``, of a Normal

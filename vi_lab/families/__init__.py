@@ -74,11 +74,13 @@ def get_family(family: str | Family) -> Family:
 def family_record(family: Family) -> dict[str, Any]:
     """A family as a name and its settings, to be stored: {"name": "low_rank", "rank": 10}.
 
-    One that has no name in `FAMILIES` goes by that of its class.
+    One that has no name in `FAMILIES` goes by that of its class; a setting that is no number,
+    text or array of them goes by its repr.
     """
     names = [name for name, known in FAMILIES.items() if type(known) is type(family)]
     settings: dict[str, Any] = asdict(family) if is_dataclass(family) else {}
-    return {"name": names[0] if names else type(family).__name__, **settings}
+    plain = {k: v if onp.asarray(v).dtype != object else repr(v) for k, v in settings.items()}
+    return {**plain, "name": names[0] if names else type(family).__name__}
 
 
 def family_from_record(record: Mapping[str, Any], family: Family | None = None) -> Family:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.arrays import refuse_masked
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.maps import is_mapped, parts
 
@@ -69,23 +70,6 @@ def as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
         array = widen(array)
     array.setflags(write=False)
     return array
-
-
-def refuse_masked(what: str, value: Any) -> None:
-    """Refuse a masked array, also as an entry of a list: as an array it would lose its mask.
-
-    Raises
-    ------
-    ValueError
-    """
-    if isinstance(value, onp.ma.MaskedArray):
-        raise ArgumentError(
-            f"{what}: is a masked array, whose mask would be lost; remove the masked rows, or "
-            "make the missing values latents (if nothing is masked, give its .data)"
-        )
-    for entry in value if isinstance(value, list | tuple) else ():
-        if isinstance(entry, onp.ma.MaskedArray | list | tuple):
-            refuse_masked(what, entry)
 
 
 def _refuse_values(what: str, array: onp.ndarray) -> None:
