@@ -14,7 +14,7 @@ tables of estimates
       :math:`d \sqrt{(\kappa - 1)/4n}`, which this bounds for a kurtosis :math:`\kappa` up to 5;
     * ``hdi``: the same with :math:`n^{2/3}` for n, because the ends of a shortest interval
       converge as :math:`n^{-1/3}` (Chernoff 1964);
-    * ``ess_bulk``, ``ess_tail``, ``mcse``: within a factor `FACTOR`;
+    * ``ess_bulk``, ``mcse``: within a factor `FACTOR`; ``ess_tail`` within `TAIL_FACTOR`;
     * ``r_hat``: :math:`|\Delta| \le 40 / n`.
 
 numbers with their error, ``1.5 ± 0.2``
@@ -44,6 +44,8 @@ Z = 5.0
 """Standard errors of a difference: one right number in two million is further off."""
 FACTOR = 3.0
 """Between two effective sample sizes."""
+TAIL_FACTOR = 5.0
+"""Between two of the tails, where one slow excursion of a chain counts for much."""
 ACCEPTANCE = 0.2
 """Between the mean acceptance of two runs, whose step sizes were adapted apart."""
 INK = 0.45
@@ -105,7 +107,8 @@ def _same_estimate(column: str, old: Row, new: Row) -> bool:
     if column == "mean":
         return difference <= Z * math.hypot(old["mcse"], new["mcse"])
     if column in {"mcse", "ess_bulk", "ess_tail"}:
-        return _within_factor(old[column], new[column])
+        factor = TAIL_FACTOR if column == "ess_tail" else FACTOR
+        return _within_factor(old[column], new[column], factor)
     if column == "r_hat":
         return difference <= 40.0 / min(old["ess_bulk"], new["ess_bulk"])
     if column == "sd" or column.startswith("hdi"):
@@ -115,8 +118,8 @@ def _same_estimate(column: str, old: Row, new: Row) -> bool:
     return difference == 0.0
 
 
-def _within_factor(old: float, new: float) -> bool:
-    return old <= FACTOR * new and new <= FACTOR * old
+def _within_factor(old: float, new: float, factor: float = FACTOR) -> bool:
+    return old <= factor * new and new <= factor * old
 
 
 # ---------------------------------------------------------------------------- phrases
