@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 
 import numpy as onp
@@ -96,8 +97,9 @@ def nuts(
         collected = Collected(chains, bar)
         interrupted = False
         try:
-            for c, block in side_by_side(chosen, walks):
-                collected.add(c, block)
+            with closing(side_by_side(chosen, walks)) as blocks:
+                for c, block in blocks:
+                    collected.add(c, block)
         except KeyboardInterrupt:
             if not collected.kept:
                 raise KeyboardInterrupt(

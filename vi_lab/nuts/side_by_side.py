@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -12,17 +12,20 @@ from vi_lab.engine import Engine
 Item = TypeVar("Item")
 
 
-def side_by_side(engine: Engine, chains: Sequence[Iterator[Item]]) -> Iterator[tuple[int, Item]]:
+def side_by_side(
+    engine: Engine, chains: Sequence[Iterator[Item]]
+) -> Generator[tuple[int, Item], None, None]:
     """``(c, item)`` for each item of ``chains[c]``, as they come, until all are exhausted.
 
     A chain is on one thread at a time, and is asked for its next item when its last has
-    been handed over, in turn with the others: none runs ahead by much.
+    been handed over, in turn with the others: none runs ahead by much. Close it to end
+    early: that waits for the items which are being made.
     """
     workers = min(len(chains), _cores()) if engine.parallel else 1
     return _on_threads(workers, chains) if workers > 1 else _in_turn(chains)
 
 
-def _in_turn(chains: Sequence[Iterator[Item]]) -> Iterator[tuple[int, Item]]:
+def _in_turn(chains: Sequence[Iterator[Item]]) -> Generator[tuple[int, Item], None, None]:
     left = dict(enumerate(chains))
     while left:
         for c, chain in list(left.items()):
@@ -32,7 +35,9 @@ def _in_turn(chains: Sequence[Iterator[Item]]) -> Iterator[tuple[int, Item]]:
                 del left[c]
 
 
-def _on_threads(workers: int, chains: Sequence[Iterator[Item]]) -> Iterator[tuple[int, Item]]:
+def _on_threads(
+    workers: int, chains: Sequence[Iterator[Item]]
+) -> Generator[tuple[int, Item], None, None]:
     pool = ThreadPoolExecutor(workers)
     running: dict[Future[Any], int] = {}
     try:
