@@ -24,7 +24,7 @@ from vi_lab.nuts.starts import Obstacle, no_start, obstacle, random_starts
 from vi_lab.nuts.trajectory import Record
 
 SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
-FEW_ROWS = 3_000  # of data, up to which an engine is told that rows are few
+FEW_NUMBERS = 5_000  # in an array of data, up to which an engine is told that rows are few
 
 
 class Chain(NamedTuple):
@@ -54,7 +54,7 @@ class Run:
     ) -> None:
         self.model, self.randomness = model, randomness
         self._target_accept = target_accept
-        few = max((len(x) for x in model.data.values() if x.ndim), default=0) <= FEW_ROWS
+        few = all(x.size <= FEW_NUMBERS for x in model.data.values())
         self._start = engine.compile(compiled.start, static=(0,), few_rows=few)
         self._transitions = engine.compile(compiled.transitions, static=(0,), few_rows=few)
         self._length = 10
