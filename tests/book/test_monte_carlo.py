@@ -13,7 +13,8 @@ chapters 09 and 10, 16 of chapter 11. Two right runs differ as independent ones 
 * smoothed pictures of two runs differed by 0.24 +- 0.04 (densities), 0.14 +- 0.05 (traces) and
   0.02 +- 0.006 (scattered points, whose cell has a bound of its own): 5 sds and more.
 
-Of the pairs of runs (11,175 for each of the first two, 120 for the third) none failed. By the
+Of the tables of all pairs of these runs (11,175 for each of the first two, 120 for the third;
+NUTS with Stan's windows) none failed. By the
 figures above a right sampler fails the book's three tables (2, 2 and 5 rows) and four pictures
 about once in a thousand comparisons, nearly always by a row of the shortest chain.
 """
