@@ -101,8 +101,9 @@ def test_what_is_not_a_number_is_a_difference(column):
         (table(), table() + "\nmore"),
         (table(), table().replace("2 chains", "3 chains")),
         (table().replace("mcse", "error"), table(mean="0.1351").replace("mcse", "error")),
+        (table(ess_bulk="16,500"), table(ess_bulk="16,501")),
     ],
-    ids=["row name", "line", "count", "no table of estimates"],
+    ids=["row name", "line", "count", "no table of estimates", "no number"],
 )
 def test_all_else_is_left_for_others_to_judge(old, new):
     complaints, rest = reconcile(old, new)
@@ -114,7 +115,9 @@ def test_all_else_is_left_for_others_to_judge(old, new):
     ("old", "same", "changed"),
     [
         ("loss 1.50 ± 0.10 nats", "loss 2.10 ± 0.12 nats", "loss 2.40 ± 0.12 nats"),
+        ("12.5% ± 0.2%", "13.5% ± 0.2%", "14.5% ± 0.2%"),
         ("acceptance 0.91, 4", "acceptance 0.80, 4", "acceptance 0.55, 4"),
+        ("acceptance 0.95, 4", "acceptance 1.0, 4", "acceptance 1.1, 4"),
         ("0 divergences, 3.8 gradients a draw", "0 divergences, 6.0 gradients a draw",
          "0 divergences, 1.2 gradients a draw"),
     ],
