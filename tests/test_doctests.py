@@ -16,6 +16,7 @@ MODULES = [
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
-    failed, tried = doctest.testmod(importlib.import_module(name))
+    as_pasted = {"__name__": "__main__"}  # not the names that the module has imported
+    failed, tried = doctest.testmod(importlib.import_module(name), globs=as_pasted)
     assert tried
     assert not failed

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.checks import is_whole
+from vi_lab.checks import check_instance, is_whole, shown
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 
 NUMBERS = (float, int)  # a tuple: `isinstance` is three times slower on `float | int`
 CONSTANTS = (float, int, onp.generic)
@@ -45,7 +45,7 @@ def as_real(name: str, x: Any) -> Array:
 
     Raises
     ------
-    ValueError
+    TypeError
         for anything else: text, None, complex numbers, masked arrays, a distribution.
     """
     if isinstance(x, NUMBERS):
@@ -59,8 +59,8 @@ def as_real(name: str, x: Any) -> Array:
             return array
     if isinstance(x, Real):
         return float(x)  # a fraction
-    what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else repr(x)
-    raise ArgumentError(
+    what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else shown(x)
+    raise ArgumentTypeError(
         f"{name} must be a number, not {what}; give a real number, an array of them, or what "
         "m.sample has returned"
     )
@@ -103,13 +103,18 @@ def as_finite(name: str, value: Any) -> onp.ndarray:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if it is none.
     """
     array = onp.asarray(as_real(f"{name}:", value), dtype=float)
     if not onp.isfinite(array).all():
-        raise ArgumentError(f"{name}: must be finite, not {value}")
+        raise ArgumentError(f"{name}: must be finite, not {shown(value)}")
     return array
+
+
+def check_generator(name: str, value: Any) -> None:
+    """A generator of NumPy, from which random numbers are drawn."""
+    check_instance(name, value, onp.random.Generator, "a numpy.random.default_rng(seed)")
 
 
 def as_bound(owner: str, name: str, value: Any) -> Array:
@@ -117,7 +122,7 @@ def as_bound(owner: str, name: str, value: Any) -> Array:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if it is none.
     """
     if isinstance(value, NUMBERS) and -math.inf < value < math.inf:
@@ -154,18 +159,24 @@ def as_shape(name: str, shape: Any) -> tuple[int, ...]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if it is neither.
     """
     lengths = (shape,) if is_whole(shape) else shape
     if not isinstance(lengths, tuple | list | onp.ndarray) or not all(
         is_whole(n) and n >= 0 for n in lengths
     ):
-        raise ArgumentError(
+        numbers = onp.asarray(shape, dtype=object).ravel()
+        kind = ArgumentError if all(map(_is_number, numbers)) else ArgumentTypeError
+        raise kind(
             f"{name}: must be the lengths of the axes, whole numbers that are 0 or more such as 3 "
-            f"or (3, 2), not {shape!r}"
+            f"or (3, 2), not {shown(shape)}"
         )
     return tuple(int(n) for n in lengths)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool)
 
 
 def check_point(z: Any, dim: int) -> Array:
@@ -173,7 +184,7 @@ def check_point(z: Any, dim: int) -> Array:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if it has another shape, or is no array of real numbers.
     """
     z = as_real("z:", z)
@@ -191,7 +202,7 @@ def check_vector(z: Any, dim: int) -> Array:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         as `check_point` does, and for more than one point.
     """
     z = check_point(z, dim)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.checks import check_name
-from vi_lab.errors import ArgumentError
 
 POSTERIORDB = (
     "arK-arK",
@@ -125,10 +124,7 @@ def posteriordb(name: str) -> dict[str, Any]:
     ValueError
         if it is none of `POSTERIORDB`.
     """
-    if name not in POSTERIORDB:
-        raise ArgumentError(
-            f"name: no posterior {name!r} is shipped; choose one of {', '.join(POSTERIORDB)}"
-        )
+    check_name("name", name, POSTERIORDB)
     text = resources.files("vi_lab").joinpath("data", f"{name}.json").read_text("utf-8")
     posterior: dict[str, Any] = json.loads(text)
     return posterior

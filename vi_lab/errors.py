@@ -4,9 +4,10 @@
 is also the builtin exception of its kind, so ``except ValueError`` works as anywhere:
 
 ======================= ===================== ==================================================
-`ArgumentError`         `ValueError`          a value that cannot be used; the message begins
-                                              with the argument's name
-`ArgumentTypeError`     `TypeError`           an object of the wrong kind
+`ArgumentError`         `ValueError`          an argument of the right kind, but with a value that
+                                              cannot be used
+`ArgumentTypeError`     `TypeError`           an argument of the wrong kind
+`MissingFileError`      `FileNotFoundError`   a file to be read is not there
 `UnknownNameError`      `KeyError`            a name that is not in a table
 `OutOfRangeError`       `IndexError`          a program counts beyond the entries of an array
 `UnsupportedError`      `NotImplementedError` what the mathematics or an engine does not offer
@@ -14,6 +15,15 @@ is also the builtin exception of its kind, so ``except ValueError`` works as any
 `EngineError`           `RuntimeError`        an engine's operator used where no engine runs
 `NonFiniteError`        `ArithmeticError`     a density or gradient that is infinite or NaN
 ======================= ===================== ==================================================
+
+**Which of the first two?** Where a number is asked for, 1.5, -1 and NaN are wrong values, and
+"3", None, True and [3] are of the wrong kind; where a name is, a name that is not known is a
+wrong value, and 3 of the wrong kind. An array of the wrong shape, and a dictionary with other
+names than were asked for, are wrong values; an array of text is of the wrong kind.
+
+The message of either begins with what is wrong and a colon: with the argument's name, or, for
+what a program or a file holds, with that: ``latent 'mu': ``, ``data 'x': ``. What is wrong and
+what to do about it follow.
 """
 
 
@@ -27,6 +37,10 @@ class ArgumentError(ViLabError, ValueError):
 
 class ArgumentTypeError(ViLabError, TypeError):
     """An argument is an object of the wrong kind; the message says what to give instead."""
+
+
+class MissingFileError(ViLabError, FileNotFoundError):
+    """There is no such file."""
 
 
 class UnknownNameError(ViLabError, KeyError):

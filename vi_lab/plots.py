@@ -16,7 +16,17 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.arrays import as_real
+from vi_lab.checks import (
+    check_instance,
+    check_label,
+    check_names,
+    check_seed,
+    check_whole,
+    described,
+    is_whole,
+    shown,
+)
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.nuts import NutsResult
@@ -52,10 +62,7 @@ def elbo(fit: Fit, every: int = 10, ax: Any = None) -> Any:
     ValueError
         if ``every`` is not a positive whole number, or leaves fewer than two steps.
     """
-    if not isinstance(fit, Fit):
-        raise ArgumentTypeError(
-            f"fit: a {type(fit).__name__} has no ELBO by step; give the Fit of advi"
-        )
+    check_instance("fit", fit, Fit, "the Fit of advi, which has an ELBO by step")
     check_whole("every", every, least=1)
     steps = onp.arange(len(fit.losses))[::every]
     if len(steps) < 2:
@@ -94,6 +101,7 @@ def trace(result: Result, names: Names = None, axes: Any = None, seed: int = 0) 
     ValueError
         if a name is unknown, or ``axes`` are not two for each number.
     """
+    names = None if names is None else check_names("names", names)
     scalars, draws = _select(*_draws(result, seed), names)
     axes = _axes(axes, len(scalars), 2, width=5.0, height=1.9)
     for row, scalar, chains in zip(axes, scalars, onp.moveaxis(draws, -1, 0), strict=True):
@@ -128,12 +136,13 @@ def compare(*, names: Names = None, axes: Any = None, seed: int = 0, **results: 
     """
     if not results:
         raise ArgumentError("results: give at least one, by its label: compare(ADVI=fit)")
-    tables = {label: _draws(result, seed) for label, result in results.items()}
+    tables = {label: _draws(result, seed, label) for label, result in results.items()}
     if names is None:
         first, *others = (scalars for scalars, _ in tables.values())
         names = [scalar for scalar in first if all(scalar in other for other in others)]
         if not names:
             raise ArgumentError(f"results: {', '.join(tables)} have no number in common to compare")
+    names = check_names("names", names)
     chosen = {label: _select(*table, names) for label, table in tables.items()}
     scalars = next(iter(chosen.values()))[0]
     columns = min(len(scalars), 3)
@@ -175,6 +184,10 @@ def replicated(
         )
     if columns is None:
         columns = sorted(set(onp.linspace(0, len(data) - 1, 4).round().astype(int).tolist()))
+    if not isinstance(columns, Sequence | onp.ndarray) or not all(map(is_whole, columns)):
+        raise ArgumentTypeError(f"columns: must be numbers of rows, not {shown(columns)}")
+    if len(columns) == 0:
+        raise ArgumentError("columns: is empty; give at least one, or leave it out")
     absent = [column for column in columns if not 0 <= column < len(data)]
     if absent:
         raise ArgumentError(
@@ -207,6 +220,7 @@ def scatter(result: Result, x: str, y: str, ax: Any = None, seed: int = 0) -> An
     pooled = pooled[onp.linspace(0, len(pooled) - 1, min(POINTS, len(pooled))).astype(int)]
     pairs = []
     for argument, name in {"x": x, "y": y}.items():
+        check_label(argument, name)
         if name not in scalars:
             raise ArgumentError(f"{argument}: {unknown(name, scalars)}")
         pairs.append(_finite(name, pooled[:, scalars.index(name)]))
@@ -227,22 +241,25 @@ def running_mean(values: onp.ndarray, window: int) -> onp.ndarray:
 # ------------------------------------------------------------------------- results
 
 
-def _draws(result: Result, seed: int) -> tuple[list[str], onp.ndarray]:
+def _draws(result: Result, seed: int, what: str = "result") -> tuple[list[str], onp.ndarray]:
     """The names of all numbers, and their draws, (chains, draws, numbers)."""
+    check_seed("seed", seed)
     if isinstance(result, NutsResult):
         return flatten_draws(result.draws, leading=2)
     if isinstance(result, Fit):
         result = result.sample(FIT_DRAWS, seed=seed)
     elif not isinstance(result, Mapping):
         raise ArgumentTypeError(
-            f"result: a {type(result).__name__} has no draws; give a Fit, a NutsResult, or draws "
-            "by name, {name: (S, *shape)}"
+            f"{what}: is {described(result)}, which has no draws; give a Fit, a NutsResult, or "
+            "draws by name, {name: (S, *shape)}"
         )
-    scalars, table = flatten_draws(result, leading=1, what="result")
+    scalars, table = flatten_draws(result, leading=1, what=what)
     return scalars, table[None]
 
 
-def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[str], onp.ndarray]:
+def _select(
+    scalars: list[str], draws: onp.ndarray, names: list[str] | None
+) -> tuple[list[str], onp.ndarray]:
     """Those numbers that ``names`` means, in its order; all of them, if None."""
     if names is not None:
         chosen = matching(scalars, names)
@@ -254,10 +271,7 @@ def _select(scalars: list[str], draws: onp.ndarray, names: Names) -> tuple[list[
 
 def _finite(what: str, values: Array) -> onp.ndarray:
     """``values`` as floats, of which there are some, all finite: others cannot be drawn."""
-    try:
-        array = onp.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ArgumentTypeError(f"{what}: must be numbers, not {values!r:.60}") from error
+    array = onp.asarray(as_real(f"{what}:", values), dtype=float)
     bad = int((~onp.isfinite(array)).sum())
     if bad or not array.size:
         found = f"{bad:,} of {array.size:,} values are infinite or NaN" if bad else "is empty"
@@ -306,18 +320,21 @@ def _styles() -> Any:
 
 def _axis(ax: Any, *, width: float, height: float) -> Any:
     """``ax``, or that of a new figure if None."""
-    return _axes(ax, 1, 1, width=width, height=height)[0, 0]
+    return _axes(ax, 1, 1, width=width, height=height, name="ax")[0, 0]
 
 
-def _axes(axes: Any, rows: int, columns: int, *, width: float, height: float) -> onp.ndarray:
+def _axes(
+    axes: Any, rows: int, columns: int, *, width: float, height: float, name: str = "axes"
+) -> onp.ndarray:
     """``axes`` as an array (rows, columns), or those of a new figure if None."""
     if axes is None:
         return _new_axes(rows, columns, width=width, height=height)
     given = onp.ravel(onp.asarray(axes, dtype=object))
     if not all(hasattr(ax, "plot") for ax in given):
-        raise ArgumentTypeError(f"axes: are not Matplotlib's, but {axes!r:.60}")
+        raise ArgumentTypeError(f"{name}: must be of Matplotlib, not {shown(axes)}")
     if given.size != rows * columns:
-        raise ArgumentError(f"axes: need {rows * columns} for {rows} numbers, not {given.size}")
+        wanted = f"{rows * columns} for {rows} numbers"
+        raise ArgumentError(f"{name}: need {wanted}, not {given.size}; leave it out for new ones")
     return given.reshape(rows, columns)
 
 

@@ -392,7 +392,7 @@ def test_predictions_spread_by_noise_and_by_ignorance() -> None:
     ],
 )
 def test_bad_input_is_refused(call: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(vl.ViLabError, match=message):
         call()
 
 

@@ -11,7 +11,7 @@ from vi_lab.conjugate.labels import match_labels, order_labels, relabel
 from vi_lab.conjugate.mixture import GaussianMixture
 from vi_lab.conjugate.mixture_known import KnownVarianceMixture
 from vi_lab.conjugate.seeding import seed_labels
-from vi_lab.errors import NonFiniteError
+from vi_lab.errors import NonFiniteError, ViLabError
 
 QUIET = {"progress": False}
 
@@ -145,7 +145,7 @@ X = np.random.default_rng(4).standard_normal((10, 2))
     ],
 )
 def test_bad_input_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ViLabError, match=message):
         make()
 
 

@@ -10,9 +10,18 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.checks import check_methods, check_seed, check_whole
+from vi_lab.checks import (
+    check_bool,
+    check_callable,
+    check_methods,
+    check_name,
+    check_seed,
+    check_whole,
+    check_writable,
+    described,
+)
 from vi_lab.engine import Array, Engine
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.families import Family, MeanFieldGaussian, Params, get_family
 from vi_lab.gradients import (
     BaseDraws,
@@ -164,20 +173,10 @@ def _check_draws(settings: Settings) -> None:
 
 
 def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path | None) -> None:
-    if not isinstance(progress, bool):
-        raise ArgumentError(f"progress: must be True or False, not {progress!r}")
-    if callback is not None and not callable(callback):
-        raise ArgumentError(
-            f"callback: {callback!r} cannot be called; give a function of (steps, params, losses)"
-        )
-    if checkpoint is None:
-        return
-    if not isinstance(checkpoint, str | Path):
-        raise ArgumentError(f"checkpoint: {checkpoint!r} is no path; give one that ends in .npz")
-    if not Path(checkpoint).parent.is_dir():
-        raise ArgumentError(
-            f"checkpoint: there is no folder {Path(checkpoint).parent}; make it first"
-        )
+    check_bool("progress", progress)
+    check_callable("callback", callback, "of (steps, params, losses)")
+    if checkpoint is not None:
+        check_writable("checkpoint", checkpoint)
 
 
 def _check_start(model: Posterior, init: Start, starts: int) -> None:
@@ -202,9 +201,11 @@ def _check_start(model: Posterior, init: Start, starts: int) -> None:
                     f"init: needs exactly the latents {list(model.latents)}; "
                     f"missing or unknown: {unlike}"
                 )
+        case str():
+            check_name("init", init, ["prior"])
         case _:
-            raise ArgumentError(
-                f"init: {init!r} is no start; give 'prior', values by latent, or a Fit"
+            raise ArgumentTypeError(
+                f"init: is {described(init)}; give 'prior', values by latent, or a Fit"
             )
 
 

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as onp
 
+from vi_lab.arrays import as_finite
 from vi_lab.checks import (
+    check_bool,
     check_callable,
     check_instance,
     check_not_negative,
@@ -34,15 +36,20 @@ from vi_lab.conjugate.model import (
     add_statistics,
     natural_step,
 )
-from vi_lab.conjugate.result import ConjugateFit, final_elbos
+from vi_lab.conjugate.result import ConjugateFit, completed, final_elbos, record_of
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import ArgumentError, NonFiniteError
-from vi_lab.model.rows import Arrays, Blocks, source_of
+from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
+from vi_lab.model.rows import Arrays, Blocks
+from vi_lab.model.streams import begun, source_of
 from vi_lab.progress import held_interrupts, progress_bar
+from vi_lab.results.storage import flat
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
 SAME_OPTIMUM = 0.01  # nats: starts that end so close are counted together
+
+Start = str | Mapping[str, Mapping[str, Array]] | ConjugateFit | None
+"""The name of a way of starting, parameters, or a fit to go on from."""
 
 SweepCallback = Callable[[int, Params, onp.ndarray], Any]
 """``callback(sweeps_done, params, elbos)`` after each sweep, with the parameters (R, ...) and the
@@ -54,7 +61,7 @@ def cavi(
     rows: Any = None,
     *,
     starts: int = 1,
-    init: str | Mapping[str, Mapping[str, Array]] | None = None,
+    init: Start = None,
     max_sweeps: int = 1_000,
     rtol: float = 1e-9,
     atol: float = 1e-6,
@@ -71,8 +78,9 @@ def cavi(
         over blocks of rows, called for each sweep (and once to count them). None for a model
         without data
     starts : how many starts are run, all at once; the fit is the best of them
-    init : a way of starting that the model knows, or parameters to start from (``params`` of
-        another fit; give that fit's ``model`` too, as they are taken about its origin)
+    init : a way of starting that the model knows; or another fit of the model to go on from; or
+        parameters (``params`` of another fit, if its ``model`` is given too, as they are taken
+        about its origin)
     max_sweeps : sweeps at most
     rtol, atol : a start has converged when a sweep changes its ELBO by no more than
         ``atol + rtol |ELBO|``, in nats. Where sweeps gain little because they are slow, the
@@ -92,7 +100,8 @@ def cavi(
     NonFiniteError
         if an ELBO stops being finite; it names the sweep.
     """
-    check_fit(model, init, rtol=rtol, atol=atol, seed=seed, callback=callback)
+    common = {"rtol": rtol, "atol": atol, "seed": seed, "progress": progress, "callback": callback}
+    check_fit(model, init, **common)
     check_whole("starts", starts, least=1)
     check_whole("max_sweeps", max_sweeps, least=1)
     began = time.perf_counter()
@@ -177,7 +186,9 @@ def _sweeps(
         yield ascent
 
 
-def check_fit(model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, callback: Any) -> None:
+def check_fit(
+    model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, progress: Any, callback: Any
+) -> None:
     """The arguments that `cavi` and `svi` share.
 
     Raises
@@ -186,22 +197,25 @@ def check_fit(model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, callbac
     """
     wanted = "a conjugate model with its priors, such as vi_lab.conjugate.NormalModel()"
     check_instance("model", model, ConjugateModel, f"{wanted} (for other models there is advi)")
-    wanted = "the name of a way of starting, or parameters by block, as in fit.params"
-    check_instance("init", init, (NoneType, str, Mapping), wanted)
+    wanted = "a ConjugateFit, the name of a way of starting, or parameters by block (fit.params)"
+    check_instance("init", init, (NoneType, str, Mapping, ConjugateFit), wanted)
     check_not_negative("rtol", rtol)
     check_not_negative("atol", atol)
     check_seed("seed", seed)
+    check_bool("progress", progress)
     check_callable("callback", callback, "of the steps done, the parameters and the ELBO")
 
 
 def prepared(
     model: ConjugateModel,
     source: Arrays | Blocks | None,
-    init: str | Mapping[str, Mapping[str, Array]] | None,
+    init: Start,
     rng: onp.random.Generator,
     starts: int,
 ) -> tuple[ConjugateModel, Params, onp.ndarray]:
     """The model after a first look at its rows, parameters to start from, and those rows."""
+    if isinstance(init, ConjugateFit):
+        model, init = completed(model, flat(record_of(init.model)), "init"), init.params
     if source is None:
         first = onp.empty(0)
     else:
@@ -243,7 +257,7 @@ def starting_params(
         raise ArgumentError(f"init: parameters are one start, but starts is {starts}; set it to 1")
     if set(init) != set(model.blocks):
         raise ArgumentError(
-            f"init: has the blocks {sorted(init)}, the model {sorted(model.blocks)}"
+            f"init: has the blocks {sorted(init, key=str)}, the model {sorted(model.blocks)}"
         )
     # What the model itself would start from shows what it needs; its generator is not ours.
     needed = model.init(rows, onp.random.default_rng(0))
@@ -257,15 +271,13 @@ def _like(
     if not isinstance(given, Mapping) or set(given) != set(needed):
         found = sorted(given) if isinstance(given, Mapping) else repr(given)
         raise ArgumentError(f"{what}: needs the parameters {sorted(needed)}, not {found}")
-    arrays = {name: onp.array(given[name], dtype=float)[None] for name in needed}
+    arrays = {name: onp.array(as_finite(f"{what}[{name!r}]", given[name]))[None] for name in needed}
     for name, array in arrays.items():
         if array.shape != needed[name].shape:
             raise ArgumentError(
                 f"{what}: {name} must have the shape {needed[name].shape[1:]}, not "
                 f"{array.shape[1:]}"
             )
-        if not onp.isfinite(array).all():
-            raise ArgumentError(f"{what}: {name} must be finite, not {given[name]}")
     return arrays
 
 
@@ -295,9 +307,10 @@ def _source(model: ConjugateModel, rows: Any) -> Arrays | Blocks | None:
     if rows is None:
         raise ArgumentError(f"rows: {type(model).__name__} needs data")
     if callable(rows):
-        return source_of(rows, model.check, sum(len(model.check(block)) for block in rows()))
+        count = sum(len(model.check(block)) for block in begun("rows", rows))
+        return source_of(rows, model.check, count)
     if not hasattr(rows, "__len__"):
-        raise ArgumentError(
+        raise ArgumentTypeError(
             "rows: cavi reads all of them in every sweep, from an array, a memory map or a "
             "function that returns an iterator over blocks; for a stream of blocks use svi"
         )

@@ -141,7 +141,7 @@ class GaussianTarget(ConjugateModel):
         rng: onp.random.Generator,
         covariates: Array | None = None,
     ) -> onp.ndarray:
-        raise ArgumentError("a Gaussian target has no data, so nothing can be predicted")
+        raise ArgumentError("model: a Gaussian target has no data, so nothing can be predicted")
 
     def _offset_variance(self, params: Params) -> tuple[Array, Array]:
         """Means less mu, and variances, (..., D)."""

@@ -101,9 +101,11 @@ class GaussianMixture(Mixture):
         if self.degrees_of_freedom is not None:
             check_positive("degrees_of_freedom", self.degrees_of_freedom)
         if self.mean is not None:
-            as_finite("mean", self.mean)
+            _row("mean", self.mean)
         if self.scatter is not None:
             _check_scatter(as_finite("scatter", self.scatter))
+        if self.origin is not None:
+            object.__setattr__(self, "origin", _row("origin", self.origin))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -275,9 +277,17 @@ def _component_statistics(statistics: Statistics) -> Naturals:
     }
 
 
+def _row(name: str, value: Any) -> onp.ndarray:
+    """A point among the rows: a finite number or (D,)."""
+    array = as_finite(name, value)
+    if array.ndim > 1 or array.size == 0:
+        raise ArgumentError(f"{name}: must be a number or have the shape (D,), not {array.shape}")
+    return array
+
+
 def _check_scatter(scatter: onp.ndarray) -> None:
     matrix = onp.atleast_2d(scatter)
-    square = scatter.ndim in (0, 2) and matrix.shape[0] == matrix.shape[1]
+    square = scatter.ndim in (0, 2) and matrix.shape[0] == matrix.shape[1] > 0
     if (
         not square
         or not onp.allclose(matrix, matrix.T, rtol=1e-10, atol=0.0)

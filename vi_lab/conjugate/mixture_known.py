@@ -59,6 +59,8 @@ class KnownVarianceMixture(Mixture):
         check_positive("sd", self.sd)
         check_positive("prior_sd", self.prior_sd)
         check_finite("prior_mean", self.prior_mean)
+        if self.origin is not None:
+            check_finite("origin", self.origin)
 
     @property
     def blocks(self) -> tuple[str, ...]:

@@ -44,8 +44,11 @@ particular models. Counts with an unknown rate, :math:`x_n \sim \text{Poisson}(\
 :math:`\lambda \sim \text{Gamma}(a, b)`, have one block and no local latents:
 
 >>> import numpy as np
+>>> from dataclasses import dataclass
 >>> from scipy.special import gammaln
+>>> from vi_lab.conjugate import ConjugateModel
 >>> from vi_lab.conjugate.factors import gamma_kl, gamma_mean_log
+>>> from vi_lab.conjugate.model import finite_rows, no_covariates, only_method
 >>> @dataclass(frozen=True, eq=False)
 ... class PoissonModel(ConjugateModel):
 ...     shape: float = 1.0
@@ -119,9 +122,11 @@ from typing import Any, ClassVar, Self
 import numpy as onp
 
 from vi_lab.arrays import refuse_masked
+from vi_lab.checks import check_name, shown
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.model.data import refuse_large
 
 Params = dict[str, dict[str, Array]]
 """Block -> name -> natural parameters: of a Gamma factor ``{"shape", "rate"}``, of a Normal
@@ -253,21 +258,22 @@ def finite_rows(rows: Any, *dims: int) -> onp.ndarray:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if there are none, if they have other axes, are masked or no real numbers, or if some
-        are NaN or infinite.
+        are NaN, infinite, or integers beyond int64.
     """
     refuse_masked("rows", rows)
     try:
         array = onp.asarray(rows)
         array = array.astype(float) if array.dtype == object else array
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"rows: must be numbers, not {rows!r:.60}") from error
+        raise ArgumentTypeError(f"rows: must be numbers, not {shown(rows)}") from error
     if array.dtype.kind not in "biuf":
-        raise ArgumentError(
+        raise ArgumentTypeError(
             f"rows: must be numbers, and real, not {array.dtype} values; of complex ones give "
             "both parts, as columns"
         )
+    refuse_large("rows", array)
     array = array.astype(float, copy=False)
     if array.ndim not in dims:
         wanted = " or ".join("(N,)" if axes == 1 else "(N, D)" for axes in dims)
@@ -289,8 +295,8 @@ def only_method(method: str | None, name: str) -> None:
     ------
     ValueError
     """
-    if method not in {None, name}:
-        raise ArgumentError(f"init: {method!r} is unknown here; this model has only {name!r}")
+    if method is not None:
+        check_name("init", method, [name])
 
 
 def no_covariates(covariates: Array | None) -> None:

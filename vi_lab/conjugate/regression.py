@@ -41,13 +41,13 @@ that the model sees first. q(w) is stored as the normal q(u).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_positive, shown
 from vi_lab.conjugate.factors import (
     gamma_kl,
     gamma_mean_log,
@@ -57,7 +57,7 @@ from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_ro
 from vi_lab.distributions import Gamma
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
+from vi_lab.errors import ArgumentError, ArgumentTypeError
 
 FRAME_ROWS = 2**16  # enough to choose a frame by
 
@@ -115,6 +115,8 @@ class LinearRegression(ConjugateModel):
             precision = as_finite("precision", self.precision)
             if not (precision > 0.0).all():
                 raise ArgumentError(f"precision: must be positive, not {self.precision!r}")
+        if self.frame is not None:
+            object.__setattr__(self, "frame", _checked_frame(self.frame))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -248,7 +250,7 @@ class LinearRegression(ConjugateModel):
             raise ArgumentError(
                 f"covariates: say with an array (M, {dim}) where the response is to be predicted"
             )
-        where = onp.asarray(covariates, dtype=float)
+        where = as_finite("covariates", covariates)
         if where.ndim != 2 or where.shape[1] != dim:
             raise ArgumentError(f"covariates: must have the shape (M, {dim}), not {where.shape}")
         noise = rng.standard_normal((num_draws, len(where))) / onp.sqrt(draws["tau"])[:, None]
@@ -333,6 +335,22 @@ class LinearRegression(ConjugateModel):
         from_prior = frame.origin - self.mean + mean @ frame.basis.T
         variances = np.sum((frame.basis @ covariance) * frame.basis, axis=-1)
         return errors, from_prior**2 + variances
+
+
+def _checked_frame(frame: Any) -> Frame:
+    """``frame``, or the pair that is one: finite numbers (P,) and (P, P)."""
+    if not isinstance(frame, tuple) or len(frame) != 2:
+        raise ArgumentTypeError(
+            f"frame: must be a Frame(origin, basis), as in fit.model.frame, not {shown(frame)}"
+        )
+    origin, basis = as_finite("frame", frame[0]), as_finite("frame", frame[1])
+    square = origin.ndim == 1 and basis.shape == 2 * origin.shape
+    if not square or onp.linalg.slogdet(basis)[0] == 0.0:
+        raise ArgumentError(
+            f"frame: must have an origin (P,) and an invertible basis (P, P), but their shapes are "
+            f"{origin.shape} and {basis.shape}; leave it out, and one is found"
+        )
+    return Frame(origin, basis)
 
 
 def _frame_of(rows: onp.ndarray) -> Frame:

@@ -15,7 +15,7 @@ Step t = 1, 2, ... computes the statistics of B rows, multiplies them by N/B, an
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -24,12 +24,12 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab.checks import check_whole
-from vi_lab.conjugate.cavi import check_fit, prepared, take, total_statistics
+from vi_lab.conjugate.cavi import Start, check_fit, prepared, take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
-from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, NonFiniteError
-from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed, source_of
+from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed
+from vi_lab.model.streams import source_of
 from vi_lab.optimizers.schedules import (
     RobbinsMonro,
     StepSize,
@@ -55,7 +55,7 @@ def svi(
     steps: int | None = None,
     epochs: int | None = None,
     num_rows: int | None = None,
-    init: str | Mapping[str, Mapping[str, Array]] | None = None,
+    init: Start = None,
     evaluate_on: Any = None,
     evaluate_every: int | None = None,
     rtol: float = 1e-6,
@@ -105,7 +105,8 @@ def svi(
     NonFiniteError
         if an ELBO stops being finite; it names the step.
     """
-    check_fit(model, init, rtol=rtol, atol=atol, seed=seed, callback=callback)
+    common = {"rtol": rtol, "atol": atol, "seed": seed, "progress": progress, "callback": callback}
+    check_fit(model, init, **common)
     if not model.has_rows:
         raise ArgumentError(f"model: {type(model).__name__} has no data to subsample; use cavi")
     check_whole("batch", batch, least=1)

@@ -10,7 +10,8 @@ which these broadcast and ``event`` the shape of one value (``()`` for scalars),
 * ``log_prob_of_latent(x, log_slack)`` is the same for a latent, which comes out of a transform
   onto the support: then the logarithms of its distances to the bounds are known, exactly even
   where x itself has rounded onto one (`vi_lab.transforms.supports.LogSlack`);
-* ``sample(rng, shape)`` returns a NumPy array of shape ``(*shape, *batch, *event)``.
+* ``sample(rng, shape)`` returns a NumPy array of shape ``(*shape, *batch, *event)``: what
+  ``draw(rng, size)`` makes of the checked ``size = (*shape, *batch)``.
 
 **Outside the support** a formula may be undefined (the log of a negative number), and
 automatic differentiation multiplies the derivative there, NaN, by zero, which is
@@ -27,7 +28,12 @@ the record is made; the value of a tracer cannot be known.
 support, the formula and how to draw. The length of a vector of two normals is Rayleigh's:
 
 >>> import numpy
+>>> import vi_lab.numpy as np
 >>> from dataclasses import dataclass
+>>> from vi_lab.distributions import Distribution
+>>> from vi_lab.distributions.base import POSITIVE
+>>> from vi_lab.engine import Array
+>>> from vi_lab.transforms import supports
 >>> @dataclass(frozen=True, eq=False)
 ... class Rayleigh(Distribution):
 ...     scale: Array
@@ -37,8 +43,8 @@ support, the formula and how to draw. The length of a vector of two normals is R
 ...     def log_prob_in_support(self, x):
 ...         return np.log(x) - 2.0 * np.log(self.scale) - 0.5 * np.square(x / self.scale)
 ...
-...     def sample(self, rng, shape=()):
-...         return rng.rayleigh(self.scale, self._size(shape))
+...     def draw(self, rng, size):
+...         return rng.rayleigh(self.scale, size)
 
 With `vi_lab.numpy` as ``np`` both engines differentiate it, and a model finds its transform:
 
@@ -64,7 +70,16 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.arrays import NUMBERS, REAL_KINDS, as_real, as_shape, every, is_constant
+from vi_lab.arrays import (
+    NUMBERS,
+    REAL_KINDS,
+    as_real,
+    as_shape,
+    check_generator,
+    every,
+    is_constant,
+)
+from vi_lab.checks import check_held
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, UnsupportedError
 from vi_lab.transforms import supports
@@ -166,8 +181,22 @@ class Distribution(ABC):
         """The log density at ``x``, which must lie in the support: this is not checked."""
 
     @abstractmethod
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        """What `sample` returns, for ``size = (*shape, *batch_shape)``; both are checked."""
+
     def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        """Independent draws, a NumPy array of shape ``(*shape, *batch_shape, *event_shape)``."""
+        """Independent draws, a NumPy array of shape ``(*shape, *batch_shape, *event_shape)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            for an ``rng`` that is no generator, or a ``shape`` that is none or that no memory
+            holds.
+        """
+        check_generator("rng", rng)
+        size = as_shape("shape", shape) + self.batch_shape
+        check_held("shape", math.prod(size), math.prod(self.event_shape))
+        return self.draw(rng, size)
 
     def log_prob_of_latent(self, x: Array, log_slack: Callable[[], LogSlack]) -> Array:
         """The log density at ``x`` in the support; ``log_slack()`` gives its exact log slacks.
@@ -181,7 +210,7 @@ class Distribution(ABC):
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             if ``x`` is not made of real numbers, or has a shape that does not fit.
         """
         if type(x) is not onp.ndarray or x.dtype.kind not in REAL_KINDS:
@@ -227,10 +256,6 @@ class Distribution(ABC):
                 f"parameters of shape {batch}; make the shapes equal, or of length 1 where they "
                 "differ"
             ) from None
-
-    def _size(self, shape: Shape) -> tuple[int, ...]:
-        """``(*shape, *batch_shape)``, the size of a block of scalar draws."""
-        return as_shape("shape", shape) + self.batch_shape
 
     def _broadcast(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
         try:

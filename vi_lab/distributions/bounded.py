@@ -16,7 +16,6 @@ from vi_lab.distributions.base import (
     POSITIVE,
     Continuous,
     Rule,
-    Shape,
     safe_log,
 )
 from vi_lab.engine import Array
@@ -59,8 +58,8 @@ class Beta(Continuous):
         a, b = self.alpha, self.beta
         return sp.gammaln(a) + sp.gammaln(b) - sp.gammaln(a + b)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.beta(self.alpha, self.beta, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.beta(self.alpha, self.beta, size)
 
     def log_cdf(self, x: Array) -> Array:
         self._needs_constant("alpha", "beta")
@@ -107,8 +106,8 @@ class Uniform(Continuous):
         log_density = -np.log(self.upper - self.lower)
         return log_density + onp.zeros(onp.shape(x)) if onp.ndim(x) else log_density
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.uniform(self.lower, self.upper, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.uniform(self.lower, self.upper, size)
 
     def log_cdf(self, x: Array) -> Array:
         return np.log((x - self.lower) / (self.upper - self.lower))

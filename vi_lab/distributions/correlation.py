@@ -35,7 +35,7 @@ import numpy as onp
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.checks import is_whole
-from vi_lab.distributions.base import POSITIVE, Distribution, Rule, Shape
+from vi_lab.distributions.base import POSITIVE, Distribution, Rule
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import CorrelationCholesky, LogSlack, Support
@@ -93,9 +93,8 @@ class LKJCholesky(Distribution):
         )
         return np.sum((2.0 * c - 2.0) * log_diagonal, axis=-1) - log_z
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         K, _, c = self._rows(onp.asarray(self.concentration))
-        size = self._size(shape)
         draws = onp.zeros((*size, K, K))
         draws[..., 0, 0] = 1.0
         for k in range(2, K + 1):

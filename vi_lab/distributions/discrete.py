@@ -28,7 +28,6 @@ from vi_lab.distributions.base import (
     PROBABILITY,
     Distribution,
     Rule,
-    Shape,
     check,
     check_one_of,
 )
@@ -69,8 +68,8 @@ class Bernoulli(Distribution):
         # The sign that x gives the logit is no operation on the tape when x is data.
         return sp.log_expit((2.0 * x - 1.0) * self.logits)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.binomial(1, _probability(self), self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.binomial(1, _probability(self), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +112,9 @@ class Binomial(Distribution):
             return log_ways + sp.xlogy(x, self.probs) + sp.xlog1py(rest, -self.probs)
         return log_ways + x * sp.log_expit(self.logits) + rest * sp.log_expit(-self.logits)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         n = onp.asarray(self.total_count).astype(int)
-        return rng.binomial(n, _probability(self), self._size(shape))
+        return rng.binomial(n, _probability(self), size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +137,8 @@ class Poisson(Distribution):
     def log_prob_in_support(self, x: Array) -> Array:
         return sp.xlogy(x, self.rate) - self.rate - sp.gammaln(x + 1.0)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.poisson(self.rate, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.poisson(self.rate, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,11 +190,11 @@ class Categorical(Distribution):
             return sp.xlogy(1.0, weight)  # log, silent at 0
         return weight - sp.logsumexp(self.logits, axis=-1)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         probs = self.probs
         if probs is None:
             probs = onp.exp(self.logits - sp.logsumexp(self.logits, axis=-1, keepdims=True))
-        uniform = rng.random(self._size(shape))
+        uniform = rng.random(size)
         return onp.sum(uniform[..., None] >= onp.cumsum(probs, axis=-1)[..., :-1], axis=-1)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.distributions.base import Distribution, Shape
+from vi_lab.distributions.base import Distribution
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.transforms.supports import Real, Support
@@ -58,7 +58,7 @@ class Flat(Distribution):
         )
         return onp.zeros(values) if values else 0.0
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         """Refuse: there is no probability measure to draw from.
 
         Raises
@@ -67,6 +67,6 @@ class Flat(Distribution):
             always.
         """
         raise ArgumentError(
-            f"{self!r} is improper and cannot be drawn from; give a proper prior such as "
-            "Normal(0, 10) to simulate the model"
+            f"distribution: {self!r} is improper and cannot be drawn from; give a proper prior "
+            "such as Normal(0, 10) to simulate the model"
         )

@@ -30,7 +30,6 @@ from vi_lab.distributions.base import (
     POSITIVE,
     Continuous,
     Rule,
-    Shape,
     centred,
     safe_log,
 )
@@ -102,8 +101,8 @@ class Normal(SymmetricLocationScale):
         s = ROOT_TWO * self.scale
         return (-LOG_ROOT_PI - np.log(s)) - np.square(centred(x, self.loc) / s)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.normal(self.loc, self.scale, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.normal(self.loc, self.scale, size)
 
     def standard_log_cdf(self, t: Array) -> Array:
         return sp.log_ndtr(t)
@@ -142,8 +141,8 @@ class StudentT(SymmetricLocationScale):
         constant = sp.gammaln(half) - sp.gammaln(0.5 * df) - (LOG_ROOT_PI + np.log(s))
         return constant - half * sp.log1p_square(centred(x, self.loc) / s)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return self.loc + self.scale * rng.standard_t(self.df, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return self.loc + self.scale * rng.standard_t(self.df, size)
 
     def standard_log_cdf(self, t: Array) -> Array:
         r"""The logarithm of F(t), through the incomplete beta function with equal parameters.
@@ -184,8 +183,8 @@ class Cauchy(SymmetricLocationScale):
     def log_prob_in_support(self, x: Array) -> Array:
         return -np.log(math.pi * self.scale) - sp.log1p_square(self.standardised(x))
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return self.loc + self.scale * rng.standard_cauchy(self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return self.loc + self.scale * rng.standard_cauchy(size)
 
     def standard_log_cdf(self, t: Array) -> Array:
         # The angle of (-t, 1): no cancellation in the left tail, unlike 1/2 + arctan(t) / pi.
@@ -211,8 +210,8 @@ class Laplace(SymmetricLocationScale):
     def log_prob_in_support(self, x: Array) -> Array:
         return -np.log(2.0 * self.scale) - np.abs(self.standardised(x))
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.laplace(self.loc, self.scale, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.laplace(self.loc, self.scale, size)
 
     def standard_log_cdf(self, t: Array) -> Array:
         m = np.where(t < 0, -t, t)  # abs(t), with a derivative at 0
@@ -239,8 +238,8 @@ class Logistic(SymmetricLocationScale):
         t = self.standardised(x)
         return sp.log_expit(t) + sp.log_expit(-t) - np.log(self.scale)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.logistic(self.loc, self.scale, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.logistic(self.loc, self.scale, size)
 
     def standard_log_cdf(self, t: Array) -> Array:
         return sp.log_expit(t)

@@ -17,7 +17,6 @@ from vi_lab.distributions.base import (
     POSITIVE,
     Distribution,
     Rule,
-    Shape,
     check,
     check_one_of,
 )
@@ -77,13 +76,12 @@ class Dirichlet(Distribution):
         log_normaliser = np.sum(sp.gammaln(a), axis=-1) - sp.gammaln(np.sum(a, axis=-1))
         return np.sum(logarithms, axis=-1) - log_normaliser
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         """Stick breaking: x_k is a Beta(a_k, a_{k+1} + ... + a_K) share of what is left.
 
         Normalised gamma draws would be 0/0 for small concentrations.
         """
         a = onp.asarray(self.concentration, dtype=float)
-        size = self._size(shape)
         left, parts = onp.ones(size), []
         for k in range(a.shape[-1] - 1):
             share = rng.beta(a[..., k], a[..., k + 1 :].sum(axis=-1), size)
@@ -158,8 +156,8 @@ class MultivariateNormal(Distribution):
             y = _solve(self._lower, residual)
         return (-0.5 * dim * LOG_TWO_PI - log_det) - 0.5 * np.sum(np.square(y), axis=-1)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        noise = rng.standard_normal(self._size(shape) + self.event_shape)
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        noise = rng.standard_normal(size + self.event_shape)
         return self.loc + noise @ self._lower.T
 
 

@@ -24,7 +24,6 @@ from vi_lab.distributions.base import (
     POSITIVE,
     Continuous,
     Rule,
-    Shape,
     centred,
     safe_log,
 )
@@ -54,8 +53,8 @@ class HalfNormal(Continuous):
         s = ROOT_TWO * self.scale  # as for `Normal`
         return (LOG_TWO - LOG_ROOT_PI - np.log(s)) - np.square(x / s)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return onp.abs(rng.normal(0.0, self.scale, self._size(shape)))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return onp.abs(rng.normal(0.0, self.scale, size))
 
     def log_cdf(self, x: Array) -> Array:
         return np.log(sp.erf(x / (ROOT_TWO * self.scale)))
@@ -100,8 +99,8 @@ class HalfCauchy(Continuous):
         u = log_slack().lower - log_scale
         return sp.log_expit(-2.0 * u) - (math.log(0.5 * math.pi) + log_scale)
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return self.scale * onp.abs(rng.standard_cauchy(self._size(shape)))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return self.scale * onp.abs(rng.standard_cauchy(size))
 
     def log_cdf(self, x: Array) -> Array:
         return np.log((2.0 / math.pi) * np.arctan(x / self.scale))
@@ -136,8 +135,8 @@ class Exponential(Continuous):
     def log_prob_in_support(self, x: Array) -> Array:
         return np.log(self.rate) - self.rate * x
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.standard_exponential(self._size(shape)) / self.rate
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.standard_exponential(size) / self.rate
 
     def log_cdf(self, x: Array) -> Array:
         return np.log(-np.expm1(-self.rate * x))
@@ -181,8 +180,8 @@ class Gamma(Continuous):
         a, r = self.concentration, self.rate
         return (a * np.log(r) - sp.gammaln(a)) + (a - 1.0) * log_slack().lower - r * x
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.standard_gamma(self.concentration, self._size(shape)) / self.rate
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.standard_gamma(self.concentration, size) / self.rate
 
     def log_cdf(self, x: Array) -> Array:
         self._needs_constant("concentration")
@@ -243,8 +242,8 @@ class InverseGamma(Continuous):
         a, s = self.concentration, self.scale
         return (a * np.log(s) - sp.gammaln(a)) - (a + 1.0) * log_x - ratio
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return self.scale / rng.standard_gamma(self.concentration, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return self.scale / rng.standard_gamma(self.concentration, size)
 
     def log_cdf(self, x: Array) -> Array:
         self._needs_constant("concentration")
@@ -293,8 +292,8 @@ class LogNormal(Continuous):
         s = ROOT_TWO * self.scale  # as for `Normal`
         return (-LOG_ROOT_PI - np.log(s)) - np.square(centred(log_x, self.loc) / s) - log_x
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
-        return rng.lognormal(self.loc, self.scale, self._size(shape))
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
+        return rng.lognormal(self.loc, self.scale, size)
 
     def log_cdf(self, x: Array) -> Array:
         return sp.log_ndtr((np.log(x) - self.loc) / self.scale)

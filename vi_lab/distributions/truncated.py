@@ -26,7 +26,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.arrays import check_order, every, is_constant
-from vi_lab.distributions.base import NOT_NAN, Continuous, Distribution, Shape, check
+from vi_lab.distributions.base import NOT_NAN, Continuous, Distribution, check
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from vi_lab.transforms import supports
@@ -141,10 +141,10 @@ class Truncated(Distribution):
             )
         return log_z
 
-    def sample(self, rng: onp.random.Generator, shape: Shape = ()) -> Any:
+    def draw(self, rng: onp.random.Generator, size: tuple[int, ...]) -> Any:
         self.log_mass()  # refuses an empty interval
         d, (below, above) = self.distribution, self._cuts
-        v = 1.0 - rng.random(self._size(shape))  # (0, 1], so that log v is finite
+        v = 1.0 - rng.random(size)  # (0, 1], so that log v is finite
         with onp.errstate(all="ignore"):  # infinities of the tail that is not taken
             log_v, log_rest = onp.log(v), onp.log1p(-v)
             log_f_lower = d.log_cdf(self.lower) if below else -onp.inf

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import vi_lab.numpy as np
-from vi_lab.checks import choose
+from vi_lab.checks import check_name, choose
 from vi_lab.engine import Array, current
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Family, Params
@@ -102,8 +102,7 @@ class Reparameterised:
     entropy: str = "closed_form"
 
     def __post_init__(self) -> None:
-        if self.entropy not in ENTROPIES:
-            raise ArgumentError(f"entropy: {self.entropy!r} is none of {list(ENTROPIES)}")
+        check_name("entropy", self.entropy, ENTROPIES)
 
     def negative_elbo(
         self,

@@ -65,15 +65,15 @@ def as_array(name: str, value: Any, as_stored: bool) -> onp.ndarray:
         )
     if array.size == 0:
         raise ArgumentError(f"{what}: is empty; give at least one value")
-    _refuse_values(what, array)
+    _refuse_nan(what, array)
+    refuse_large(what, array)
     if not as_stored:
         array = widen(array)
     array.setflags(write=False)
     return array
 
 
-def _refuse_values(what: str, array: onp.ndarray) -> None:
-    """Refuse NaN, and integers that would come out negative as int64."""
+def _refuse_nan(what: str, array: onp.ndarray) -> None:
     if array.dtype.kind == "f":
         bad = sum(int(onp.isnan(part).sum()) for part in parts(array))
         if bad:
@@ -81,7 +81,16 @@ def _refuse_values(what: str, array: onp.ndarray) -> None:
                 f"{what}: {bad} of {array.size} values are NaN; remove those rows, or make the "
                 "missing values latents"
             )
-    elif array.dtype == onp.uint64:
+
+
+def refuse_large(what: str, array: onp.ndarray) -> None:
+    """Refuse integers that would come out negative as int64, and lose digits as float64.
+
+    Raises
+    ------
+    ValueError
+    """
+    if array.dtype == onp.uint64 and array.size:
         largest = max(int(part.max()) for part in parts(array))
         if largest >= 2**63:
             raise ArgumentError(

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.arrays import as_real
+from vi_lab.checks import check_function, check_label
 from vi_lab.distributions import Distribution
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError, OutOfRangeError
@@ -54,8 +56,8 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     look(program, first, data)
     if not first.latents:
         raise ArgumentError(
-            f"program {program_name(program)!r} has no latents; "
-            "add at least one m.sample(name, prior)"
+            f"program {program_name(program)}: has no latents; add at least one "
+            "m.sample(name, prior)"
         )
     # The second look: other values, and data that refuse to steer a branch.
     second = Look(point=0.25)
@@ -66,7 +68,7 @@ def discover(program: Callable[..., None], data: dict[str, Any]) -> Discovery:
     look(program, second, guarded)
     if first.latents != second.latents:
         raise ArgumentError(
-            f"program {program_name(program)!r} has the latents {_names(first)} at one point and "
+            f"program {program_name(program)}: has the latents {_names(first)} at one point and "
             f"{_names(second)} at another; its latents and their shapes must not depend on values"
         )
     supports = {
@@ -105,7 +107,7 @@ class Look:
         support = distribution.support
         if support.is_discrete:
             raise ArgumentError(
-                f"latent {name!r} is discrete ({type(distribution).__name__}), and gradients need "
+                f"latent {name!r}: is discrete ({type(distribution).__name__}), and gradients need "
                 "a continuous one; marginalise it: sum it out of the log density with "
                 "vi_lab.scipy.logsumexp and m.factor, as vi_lab.zoo's mixture and hidden Markov "
                 "models do"
@@ -133,6 +135,7 @@ class Look:
     def observe(self, name: str, distribution: Any, value: Array) -> None:
         self._new(name)
         _check_distribution(f"observe({name!r})", distribution)
+        as_real(f"observation {name!r}: its value", value)
         if not holds(onp.shape(value), distribution):
             raise ArgumentError(
                 f"observation {name!r}: data of shape {onp.shape(value)} do not fit a "
@@ -144,19 +147,18 @@ class Look:
 
     def deterministic(self, name: str, value: Array) -> Array:
         self._new(name)
+        as_real(f"deterministic {name!r}: its value", value)
         self.deterministics.append(name)
         return value
 
     def factor(self, name: str, value: Array) -> None:
         self._new(name)
+        as_real(f"factor {name!r}: its value", value)
 
     def _new(self, name: str) -> None:
-        if not isinstance(name, str):
-            raise ArgumentTypeError(
-                f"the name of a latent or observation must be a str, not {name!r}"
-            )
+        check_label("name", name)
         if name in self._names:
-            raise ArgumentError(f"the name {name!r} is used twice; give each quantity its own")
+            raise ArgumentError(f"name: {name!r} is used twice; give each quantity its own")
         self._names.add(name)
 
 
@@ -176,14 +178,14 @@ def look(program: Callable[..., None], handler: Any, data: Mapping[str, Any]) ->
 
 def check_arguments(program: Callable[..., None], data: Mapping[str, Any]) -> None:
     """Refuse data whose names are not the program's arguments."""
-    if not callable(program):
-        raise ArgumentTypeError(f"program: {program!r} is not a function program(m, **data)")
+    check_function("program", program, "program(m, **data)")
     try:
         inspect.signature(program).bind(None, **data)
     except TypeError as error:
         raise ArgumentTypeError(
-            f"program {program_name(program)}{inspect.signature(program)} does not fit the data "
-            f"{sorted(data)}: {error}; pass each argument after m as Model(program, name=value)"
+            f"program {program_name(program)}: its arguments {inspect.signature(program)} do not "
+            f"fit the data {sorted(data)}: {error}; pass each argument after m as "
+            "Model(program, name=value)"
         ) from None
 
 

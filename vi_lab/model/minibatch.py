@@ -25,11 +25,12 @@ from functools import partial
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import check_function, check_whole, described, shown
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import as_array
 from vi_lab.model.rows import Arrays, Blocks, Convert
+from vi_lab.model.streams import begun
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Minibatch:
             isinstance(name, str) for name in self.rows
         ):
             raise ArgumentTypeError(
-                f"rows: give the names of the arrays, ('x', 'y'), not {self.rows!r}"
+                f"rows: give the names of the arrays, ('x', 'y'), not {shown(self.rows)}"
             )
         if not self.rows or len(set(self.rows)) != len(self.rows):
             raise ArgumentError(
@@ -93,11 +94,8 @@ class Minibatch:
                 "be counted, and those of a stream are needed to scale a batch to all of them"
             )
         if self.num_rows is not None:
-            if not callable(self.blocks):
-                raise ArgumentTypeError(
-                    "blocks: give a function that begins an iterator over the blocks, because "
-                    f"each pass needs a new one, not {self.blocks!r}"
-                )
+            begins = "that begins an iterator over the blocks, because each pass needs a new one"
+            check_function("blocks", self.blocks, begins)
             check_whole("num_rows", self.num_rows, least=1)
 
     def source(
@@ -106,17 +104,13 @@ class Minibatch:
         """Where the rows come from: ``arrays``, or the blocks."""
         if self.num_rows is None:
             return Arrays.of({name: arrays[name] for name in self.rows}, convert)
-        first = next(self._blocks(convert), None)
-        if first is None:
-            raise ArgumentError(
-                "blocks: there are none; give a function that begins anew each time"
-            )
+        first = next(self._blocks(convert))
         return Blocks(partial(self._blocks, convert), self.num_rows, first)
 
     def _blocks(self, convert: Convert) -> Iterator[dict[str, onp.ndarray]]:
-        for block in self.blocks() if self.blocks else ():
+        for block in begun("blocks", self.blocks) if self.blocks else ():
             if not isinstance(block, Mapping) or set(block) != set(self.rows):
-                found = sorted(block) if isinstance(block, Mapping) else type(block).__name__
+                found = sorted(block, key=str) if isinstance(block, Mapping) else described(block)
                 raise ArgumentError(
                     f"blocks: each must be a dictionary of the arrays {sorted(self.rows)}, and one "
                     f"holds {found}"

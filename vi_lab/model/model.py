@@ -10,9 +10,10 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.arrays import as_real, check_point, check_vector
+from vi_lab.arrays import as_real, check_generator, check_point, check_vector
+from vi_lab.checks import check_instance
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.errors import ArgumentError
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
 from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
@@ -135,10 +136,8 @@ class Model:
         minibatch: Minibatch | None = None,
         **data: Any,
     ) -> None:
-        if not isinstance(minibatch, Minibatch | None):
-            raise ArgumentTypeError(
-                f"minibatch: give a Minibatch(rows=..., size=...), not {minibatch!r}"
-            )
+        if minibatch is not None:
+            check_instance("minibatch", minibatch, Minibatch, "a Minibatch(rows=..., size=...)")
         arrays, constants = split(data, rows=minibatch.rows if minibatch else ())
         scaling, some_data = None, arrays
         if minibatch is None:
@@ -185,9 +184,12 @@ class Model:
 
         Raises
         ------
+        TypeError
+            if ``rng`` is no generator.
         ValueError
             if the model was made without ``minibatch``.
         """
+        check_generator("rng", rng)
         if self.minibatch is None:
             raise ArgumentError(
                 "minibatch: the model has none; Model(program, minibatch=..., **data)"
@@ -299,11 +301,12 @@ class Model:
 
     def _constrained(self, values: Mapping[str, Any]) -> dict[str, onp.ndarray]:
         """``values`` of every latent, broadcast to their shapes."""
+        check_instance("values", values, Mapping, "a value for each latent, by name")
         wrong = set(self.latents) ^ set(values)
         if wrong:
             raise ArgumentError(
                 f"values: need exactly the latents {list(self.latents)}; "
-                f"missing or unknown: {sorted(wrong)}"
+                f"missing or unknown: {sorted(wrong, key=str)}"
             )
         full = {}
         for name, shape in self.shapes.items():

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_seed, check_whole
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.arrays import as_real
+from vi_lab.checks import check_bool, check_held, check_instance, check_seed, check_whole
+from vi_lab.errors import ArgumentError
 from vi_lab.model.handlers import Simulate
 from vi_lab.model.model import Model
 from vi_lab.progress import progress_bar
+
+MODEL = "a vi_lab.Model(program, **data)"
+DRAWS = "a dictionary of draws by latent, such as fit.sample(1_000, seed=1) gives"
 
 
 def prior_predictive(
@@ -30,9 +34,12 @@ def prior_predictive(
         if ``num_draws`` is not positive, a prior is improper, or the program has a
         factor.
     """
-    _check_model(model)
+    check_instance("model", model, Model, MODEL)
     check_whole("num_draws", num_draws, least=1)
+    data = sum(onp.size(value) for value in model.observed.values())
+    check_held("num_draws", num_draws, model.dim + data)
     check_seed("seed", seed)
+    check_bool("progress", progress)
     rng = onp.random.default_rng(seed)
     draws = []
     for _ in progress_bar(range(num_draws), "prior predictive", progress):
@@ -58,15 +65,12 @@ def posterior_predictive(
         if a latent is missing from ``draws``, has the wrong shape, or the model
         observes nothing.
     """
-    _check_model(model)
+    check_instance("model", model, Model, MODEL)
     check_seed("seed", seed)
+    check_bool("progress", progress)
     if not model.observed:
         raise ArgumentError("model: observes no data, so there is nothing to replicate")
-    if not isinstance(draws, Mapping):
-        raise ArgumentTypeError(
-            f"draws: must be a dictionary of draws by latent, such as fit.sample(1_000, seed=1) "
-            f"gives, not a {type(draws).__name__}"
-        )
+    check_instance("draws", draws, Mapping, DRAWS)
     missing = [name for name in model.latents if name not in draws]
     if missing:
         raise ArgumentError(
@@ -76,7 +80,7 @@ def posterior_predictive(
     first, shape = next(iter(model.shapes.items()))
     leading = onp.shape(draws[first])[: onp.ndim(draws[first]) - len(shape)]
     for name, shape in model.shapes.items():
-        array = onp.asarray(draws[name])
+        array = onp.asarray(as_real(f"draws[{name!r}]:", draws[name]))
         if not leading or array.shape != (*leading, *shape):
             raise ArgumentError(
                 f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
@@ -89,11 +93,6 @@ def posterior_predictive(
         given = {name: array[i] for name, array in flat.items()}
         replicated.append(model.run(Simulate(rng, given)).observed)
     return {name: v.reshape(*leading, *v.shape[1:]) for name, v in _stack(replicated).items()}
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, Model):
-        raise ArgumentTypeError(f"model: must be a vi_lab.Model(program, **data), not {model!r}")
 
 
 def _stack(draws: list[dict[str, onp.ndarray]]) -> dict[str, onp.ndarray]:

@@ -33,12 +33,12 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_whole
+from vi_lab.checks import BYTES, check_held, check_instance, check_whole
 from vi_lab.errors import ArgumentError
 from vi_lab.model.data import widen
 from vi_lab.model.maps import is_mapped, read, row_extent
@@ -129,7 +129,7 @@ class Arrays:
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """Rows in blocks of any lengths, from ``begin()`` in each epoch; of which ``like`` is one."""
+    """Rows in blocks of any lengths, from ``begin()`` in each epoch; ``like`` is the first."""
 
     begin: Callable[[], Iterable[Rows]]
     num_rows: int
@@ -141,14 +141,25 @@ class Blocks:
 
     def blocks(self, size: int) -> Iterator[Rows]:
         """All rows, in the blocks in which they come."""
-        seen = 0
+        seen, wanted = 0, _layout(self.like)
         for block in self.begin():
+            if (found := _layout(block)) != wanted:
+                name = next(name for name in wanted if found[name] != wanted[name])
+                raise ArgumentError(
+                    f"{name}: a block has rows of shape and type {found[name]}, but those of the "
+                    f"first are {wanted[name]}; give all blocks the same"
+                )
             seen += _length(block)
             yield block
         if seen not in {0, self.num_rows}:  # 0: an iterator that was used up before
+            first_missing = seen + _length(self.like) == self.num_rows
+            advice = (
+                "the first block is missing, so let the function of blocks begin anew at each call"
+                if first_missing
+                else "statistics were scaled wrongly, so give the true number"
+            )
             raise ArgumentError(
-                f"num_rows: {self.num_rows} were announced, but the blocks held {seen}; "
-                "statistics were scaled wrongly, so give the true number"
+                f"num_rows: {self.num_rows} were announced, but the blocks held {seen}; {advice}"
             )
 
     def parts(self, layout: Callable[[], onp.random.Generator]) -> Iterator[Part]:
@@ -164,49 +175,6 @@ class Blocks:
                 held, length = [], 0
         if held:
             yield length, partial(_joined, held)
-
-
-def source_of(rows: Any, check: Convert, num_rows: int | None = None) -> Arrays | Blocks:
-    """The source, under the name "rows", of what a user gave as such.
-
-    Parameters
-    ----------
-    rows : an array; a memory map; a function that returns an iterator over blocks of rows, or
-        such an iterator itself, which has one epoch
-    check : makes an array of floats of some rows, or refuses them
-    num_rows : N, for blocks only
-
-    Raises
-    ------
-    ValueError
-        if the rows are bad, or their number is missing or given where it is known.
-    """
-    if not (callable(rows) or isinstance(rows, Iterator)):
-        if num_rows is not None:
-            raise ArgumentError(
-                "num_rows: is for streams of blocks; an array's rows can be counted"
-            )
-        if is_mapped(rows) and onp.ndim(rows) and len(rows) > LOOK_ROWS:
-            return Arrays.of({"rows": rows}, check)
-        return Arrays({"rows": check(rows)})
-    if num_rows is None:
-        raise ArgumentError(
-            "num_rows: must be given with a stream of blocks, because statistics of a "
-            "minibatch are scaled to all rows"
-        )
-    blocks = iter(rows() if callable(rows) else rows)
-    first = next(blocks, None)
-    if first is None:
-        raise ArgumentError(
-            "rows: the stream has no blocks; a function must begin it anew each time"
-        )
-    check_whole("num_rows", num_rows, least=1)
-    whole = chain([first], blocks)
-
-    def begin() -> Iterator[Rows]:
-        return ({"rows": check(block)} for block in (rows() if callable(rows) else whole))
-
-    return Blocks(begin, num_rows, {"rows": check(first)})
 
 
 # ---------------------------------------------------------------------- random order
@@ -286,12 +254,13 @@ class Batches:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             if ``length`` is not a whole number, ``out`` is too short or not contiguous, or the
             source ends before.
         """
         check_whole("length", length, least=0)
-        out = self.empty(length) if out is None else dict(out)
+        check_held("length", length, self.bytes_per_step // BYTES)
+        out = self.empty(length) if out is None else self._checked(out)
         if any(len(a) < length or not a.flags.c_contiguous for a in out.values()):
             raise ArgumentError(f"out: cannot hold {length} batches; make it with empty({length})")
         flat = {name: a[:length].reshape(-1, *a.shape[2:]) for name, a in out.items()}
@@ -299,6 +268,15 @@ class Batches:
         if filled < length * self.size:
             raise ArgumentError(f"length: the source ended {filled} rows into {length} batches")
         return out
+
+    def _checked(self, out: Any) -> dict[str, onp.ndarray]:
+        """``out``, arrays with the axes of those from `empty`."""
+        check_instance("out", out, Mapping, "arrays by name, made with empty(length)")
+        wanted = {name: (a.shape[1:], a.dtype) for name, a in self.empty(0).items()}
+        found = {name: (onp.shape(a)[1:], getattr(a, "dtype", None)) for name, a in out.items()}
+        if found != wanted:
+            raise ArgumentError("out: does not hold such batches; make it with empty(length)")
+        return dict(out)
 
     def __iter__(self) -> Iterator[dict[str, onp.ndarray]]:
         """Batch after batch, {name: (B, ...)}; only the very last of a source may be shorter."""
@@ -315,7 +293,20 @@ class Batches:
         return {**asdict(self._order), "position": self._position}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a ``state`` of batches of the same rows."""
+        """Continue from a ``state`` of batches of the same rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if it is none.
+        """
+        wanted = "what state() of batches of the same rows returned"
+        check_instance("state", state, Mapping, wanted)
+        if state.keys() != self.state().keys():
+            raise ArgumentError(
+                f"state: needs {sorted(self.state())}, not {sorted(state, key=str)}; give {wanted}"
+            )
+        check_whole("state['position']", state["position"], least=0)
         key = {name: value for name, value in state.items() if name != "position"}
         self._order = replace(self._order, **key)
         self._seek(int(state["position"]))
@@ -365,6 +356,12 @@ class Batches:
 
 def _length(rows: Rows) -> int:
     return len(next(iter(rows.values())))
+
+
+def _layout(rows: Rows) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape of a row, and the kind of number in it, by name."""
+    kinds = {"u": "integer", "i": "integer", "f": "float", "b": "bool"}
+    return {name: (array.shape[1:], kinds[array.dtype.kind]) for name, array in rows.items()}
 
 
 def _joined(blocks: list[Rows]) -> Rows:

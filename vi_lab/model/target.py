@@ -16,10 +16,10 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.arrays import as_real, check_point, check_vector
-from vi_lab.checks import check_whole
+from vi_lab.arrays import as_real, check_generator, check_point, check_vector
+from vi_lab.checks import check_function, check_held, check_instance, check_label, check_whole
 from vi_lab.engine import Array, namespace
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.errors import ArgumentError
 from vi_lab.model.rows import Batches
 
 POINTS = 4  # on which a function is asked about batches; two sets, so that no D equals both
@@ -42,8 +42,8 @@ class Target:
     TypeError
         if ``density`` is not a function.
     ValueError
-        if ``dim`` is not a positive integer, or ``density`` neither gives a number for a vector
-        nor (S,) for a batch (S, D).
+        if ``dim`` is not a positive integer, ``name`` is empty, or ``density`` neither gives a
+        number for a vector nor (S,) for a batch (S, D).
     """
 
     density: Callable[[Array], Array]
@@ -58,9 +58,10 @@ class Target:
     num_rows: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
-        if not callable(self.density):
-            raise ArgumentTypeError(f"density: {self.density!r} is not a function of z")
+        check_function("density", self.density, "of z")
         check_whole("dim", self.dim, least=1)
+        check_held("dim", self.dim, POINTS)
+        check_label("name", self.name)
         object.__setattr__(self, "dim", int(self.dim))
         structure = BareDensity(self.density, *_understood(self.density, self.dim))
         object.__setattr__(self, "structure", structure)
@@ -82,6 +83,7 @@ class Target:
         return {self.name: slice(0, self.dim)}
 
     def minibatches(self, rng: onp.random.Generator) -> Batches:
+        check_generator("rng", rng)
         raise ArgumentError("minibatch: a Target has no rows; make a Model with minibatch=...")
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
@@ -108,8 +110,10 @@ class Target:
         ValueError
             if ``values`` has not exactly this name, or its value not the shape (D,).
         """
+        check_instance("values", values, Mapping, f"a dictionary of {self.name!r}")
         if set(values) != {self.name}:
-            raise ArgumentError(f"values: need exactly {self.name!r}, not {sorted(values)}")
+            found = sorted(values, key=str)
+            raise ArgumentError(f"values: need exactly {self.name!r}, not {found}")
         value = as_real(f"{self.name}:", values[self.name])
         return onp.array(check_vector(value, self.dim))
 
@@ -196,7 +200,7 @@ def _value(density: Callable[[Array], Array], z: onp.ndarray, shape: tuple[int, 
             value = density(z)
         except (AttributeError, RuntimeError):  # what only an engine's arrays can, or operators
             value = engines.get().compile(density)(z)
-    value = as_real("it", value)
+    value = as_real("density: its value", value)
     if onp.shape(value) != shape and not (shape == () and onp.size(value) == 1):
-        raise ArgumentError(f"it gives the shape {onp.shape(value)}")
+        raise ArgumentError(f"density: it gives the shape {onp.shape(value)}")
     return onp.asarray(value, dtype=float).reshape(shape)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.errors import ArgumentError
 from vi_lab.results import diagnostics
 from vi_lab.results.storage import load_result, save_result
 from vi_lab.results.summary import Summary, summarise
@@ -165,11 +166,19 @@ class NutsResult:
 
         Raises
         ------
-        ValueError
+        FileNotFoundError
+        TypeError, ValueError
             if ``model`` has other latents than the model that was sampled, or the file is damaged
             or holds something else.
         """
         saved = load_result(path, model, needed=_saved())
+        axes = onp.shape(saved["energy"])
+        shapes = {name: onp.shape(saved[name]) for name in ("z", *STATISTICS)}
+        if len(axes) != 2 or shapes != {"z": (*axes, model.dim), **dict.fromkeys(STATISTICS, axes)}:
+            raise ArgumentError(
+                f"path: {path} holds arrays whose shapes do not fit together: {shapes}; give the "
+                "file of draws from this model"
+            )
         return cls(model=model, **{name: saved[name] for name in _saved()})
 
     def __repr__(self) -> str:

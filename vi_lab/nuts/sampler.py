@@ -15,9 +15,17 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.checks import check_whole
+from vi_lab.checks import (
+    check_bool,
+    check_held,
+    check_instance,
+    check_name,
+    check_probability,
+    check_seed,
+    check_whole,
+)
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError, ConvergenceWarning
+from vi_lab.errors import ArgumentError, ConvergenceWarning
 from vi_lab.model import Model, Target
 from vi_lab.nuts.randomness import Randomness
 from vi_lab.nuts.result import STATISTICS, NutsResult
@@ -26,6 +34,8 @@ from vi_lab.nuts.starts import given_starts
 from vi_lab.nuts.trajectory import Record
 from vi_lab.nuts.walk import Block, Chain, Run, walk
 from vi_lab.progress import progress_bar
+
+DEEPEST = 30  # doublings: a billion steps
 
 
 def nuts(
@@ -84,7 +94,11 @@ def nuts(
         for each of `NutsResult.problems`, and if interrupted.
     """
     settings = {"chains": chains, "tune": tune, "draws": draws, "max_depth": max_depth}
-    _check(model, settings, seed, target_accept)
+    _check(model, settings, target_accept)
+    check_seed("seed", seed)
+    check_bool("progress", progress)
+    if engine is not None:
+        check_name("engine", engine, engines.NAMES)
     began = time.perf_counter()
     chosen = engines.get(engine)
     starts = None if init is None else given_starts(model, init, chains)
@@ -171,14 +185,18 @@ class Collected:
         return Record(*map(onp.stack, zip(*each, strict=True)))
 
 
-def _check(model: Any, settings: Mapping[str, Any], seed: Any, target_accept: Any) -> None:
+def _check(model: Any, settings: Mapping[str, Any], target_accept: Any) -> None:
     """Refuse arguments that cannot work, each by its name."""
-    if not isinstance(model, Model | Target):
-        raise ArgumentTypeError(
-            f"model: give a Model(program, **data) or a Target(log_density, dim), not {model!r}"
-        )
+    wanted = "a Model(program, **data) or a Target(log_density, dim)"
+    check_instance("model", model, (Model, Target), wanted)
     for name, value in settings.items():
         check_whole(name, value, least=1)
-    check_whole("seed", seed, least=0)
-    if not (isinstance(target_accept, int | float) and 0.0 < target_accept < 1.0):
-        raise ArgumentError(f"target_accept: must be between 0 and 1, not {target_accept!r}")
+    if settings["max_depth"] > DEEPEST:
+        raise ArgumentError(
+            f"max_depth: {settings['max_depth']} doublings are a trajectory of 2^{DEEPEST} steps "
+            f"and more, which never ends; give {DEEPEST} at most"
+        )
+    kept = model.dim + len(STATISTICS)  # numbers a draw
+    check_held("draws", settings["draws"], kept)
+    check_held("chains", settings["chains"], settings["draws"] * kept)
+    check_probability("target_accept", target_accept)

@@ -86,15 +86,15 @@ def _from_values(model: Any, init: Mapping[str, Array]) -> onp.ndarray:
     discovery = getattr(model, "discovery", None)  # a `Target` has none
     follows = discovery.deterministics if discovery else ()
     values = {name: value for name, value in init.items() if name not in follows}
-    wrong = sorted(set(model.latents) ^ set(values))
+    wrong = sorted(set(model.latents) ^ set(values), key=str)
     if wrong:
         raise ArgumentError(
             f"init: needs exactly the latents {list(model.latents)}; missing or unknown: {wrong}"
         )
     try:
         return onp.asarray(model.unconstrain(values), dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"init: {error}") from error
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise type(error)(f"init: {error}") from error
 
 
 def _from_numbers(init: Any) -> onp.ndarray:
@@ -125,7 +125,7 @@ def no_start(model: Any, tried: list[Obstacle], given: bool) -> str:
     meant = "" if given else " (the last is meant here)"
     if set(reasons) == {NOT_FINITE}:
         return (
-            f"the log density or its gradient is not finite {where}{meant}; "
+            f"model: the log density or its gradient is not finite {where}{meant}; "
             f"{_culprits(model, last.point)}. Give another start with init={{latent: value, ...}}, "
             "or look at those priors and data"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_bool, check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError
@@ -68,6 +68,7 @@ class AdviSequence(Additive):
     def __post_init__(self) -> None:
         if self.eta is not None:
             check_positive("eta", self.eta)
+        check_bool("lagged", self.lagged)
 
     def _memory(self, params: Tree) -> Memory:
         return {"s": zeros_like_params(params)}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_methods, check_positive
 from vi_lab.engine import Tree
 from vi_lab.engine.trees import tree_leaves, tree_map
-from vi_lab.errors import ArgumentTypeError
 from vi_lab.optimizers.base import Optimizer
 
 
@@ -42,10 +41,7 @@ class Clipped:
     norm: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.optimizer, type) or not hasattr(self.optimizer, "update"):
-            raise ArgumentTypeError(
-                f"optimizer: Clipped needs an optimiser such as Adam(0.01), not {self.optimizer!r}"
-            )
+        check_methods("optimizer", self.optimizer, ("init", "update"), "one such as Adam(0.01)")
         check_positive("norm", self.norm)
 
     def init(self, params: Tree) -> Tree:

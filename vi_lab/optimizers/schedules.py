@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_not_negative, check_positive, check_whole
+from vi_lab.checks import check_finite, check_not_negative, check_positive, check_whole
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 
@@ -108,7 +108,10 @@ def robbins_monro_conditions(step_size: Any) -> Conditions:
             f"step_size: {step_size!r} does not say how fast it falls; give it an attribute "
             "`exponent`, the kappa of gamma_t ~ c t^-kappa for large t"
         )
-    exponent = float(getattr(step_size, "exponent", 0.0))
+    if not hasattr(step_size, "exponent"):
+        check_positive("step_size", step_size)
+    exponent = getattr(step_size, "exponent", 0.0)
+    check_finite("step_size.exponent", exponent)
     return Conditions(exponent, arrives=exponent <= 1.0, settles=exponent > 0.5)
 
 

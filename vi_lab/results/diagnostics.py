@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.arrays import as_real
 from vi_lab.checks import check_probability
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError
+from vi_lab.errors import ArgumentError
 
 CHAINS = ("chains", "draws")
 
@@ -52,7 +53,7 @@ def bfmi(energy: Array) -> onp.ndarray:
     change the energy too little to explore its tails. Betancourt (2016), "Diagnosing
     suboptimal cotangent disintegrations in Hamiltonian Monte Carlo".
     """
-    energies = _finite(energy, axes=CHAINS)
+    energies = _finite(energy, axes=CHAINS, what="energy")
     if energies.shape[1] < 2:
         return onp.full(len(energies), onp.nan)
     return onp.asarray(_array_stats().bfmi(energies, chain_axis=0, draw_axis=1))
@@ -82,23 +83,18 @@ def _by_chain(name: str, draws: Array, **options: Any) -> onp.ndarray:
         return onp.asarray(estimate(array, chain_axis=0, draw_axis=1, **options))
 
 
-def _finite(draws: Array, axes: tuple[str, ...]) -> onp.ndarray:
+def _finite(draws: Array, axes: tuple[str, ...], what: str = "draws") -> onp.ndarray:
     """``draws`` as finite floats whose first axes are ``axes``; at least one."""
-    try:
-        array = onp.asarray(draws, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ArgumentTypeError(
-            f"draws: is a {type(draws).__name__}; give an array ({', '.join(axes)}, ...)"
-        ) from error
+    array = onp.asarray(as_real(f"{what}:", draws), dtype=float)
     if array.ndim < len(axes) or array.size == 0:
         raise ArgumentError(
-            f"draws: must have the axes ({', '.join(axes)}, ...) and at least one value, but "
+            f"{what}: must have the axes ({', '.join(axes)}, ...) and at least one value, but "
             f"their shape is {array.shape}"
         )
     bad = int((~onp.isfinite(array)).sum())
     if bad:
         raise ArgumentError(
-            f"draws: {bad} of {array.size} values are infinite or NaN, of which nothing can be "
+            f"{what}: {bad} of {array.size} values are infinite or NaN, of which nothing can be "
             "estimated; leave out the quantity that they are of"
         )
     return array

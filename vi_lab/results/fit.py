@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.checks import check_seed, check_whole
+from vi_lab.checks import check_held, check_seed, check_whole
 from vi_lab.engine import Array
-from vi_lab.families import Family, Params, family_from_record, family_record
+from vi_lab.errors import ArgumentError
+from vi_lab.families import Family, Params, family_from_record, family_record, get_family
 from vi_lab.model import LogDensity, Posterior
 from vi_lab.results.convergence import Convergence
-from vi_lab.results.storage import load_result, save_result
+from vi_lab.results.storage import flat, load_result, part, save_result
 from vi_lab.results.summary import Summary, summarise
 
 MOMENT_DRAWS = 10_000
@@ -80,6 +81,7 @@ class Fit:
     def sample_unconstrained(self, num_draws: int, *, seed: int) -> onp.ndarray:
         """Draws z ~ q, of shape (num_draws, D)."""
         check_whole("num_draws", num_draws, least=1)
+        check_held("num_draws", num_draws, max(int(self.model.dim), self._base_dim))
         check_seed("seed", seed)
         eps = onp.random.default_rng(seed).standard_normal((num_draws, self._base_dim))
         return onp.asarray(self.family.transform(self.params, eps))
@@ -147,10 +149,8 @@ class Fit:
         parts = {"params": self.params, "family": family_record(self.family)}
         if self.convergence is not None:
             parts["convergence"] = asdict(self.convergence)
-        nested = {
-            f"{part}.{name}": v for part, values in parts.items() for name, v in values.items()
-        }
-        save_result(path, self.model, **{name: getattr(self, name) for name in PLAIN}, **nested)
+        plain = {name: getattr(self, name) for name in PLAIN}
+        save_result(path, self.model, **plain, **flat(parts))
 
     @classmethod
     def load(cls, path: str | Path, model: Posterior, family: Family | None = None) -> Fit:
@@ -158,26 +158,24 @@ class Fit:
 
         Raises
         ------
-        ValueError
+        FileNotFoundError
+        TypeError, ValueError
             if ``model`` has other latents than the model that was fitted, ``family`` is another
             one than was saved, or the file is damaged or holds something else.
         """
+        own = None if family is None else get_family(family)
         saved = load_result(path, model, needed=(*PLAIN, "family.name"))
-        params, record, verdict = (
-            {
-                name.removeprefix(prefix): value
-                for name, value in saved.items()
-                if name.startswith(prefix)
-            }
-            for prefix in ("params.", "family.", "convergence.")
-        )
-        return cls(
-            model=model,
-            family=family_from_record(record, family),
-            params=params,
-            convergence=Convergence(**verdict) if verdict else None,
-            **{name: saved[name] for name in PLAIN},
-        )
+        params, verdict = part(saved, "params"), part(saved, "convergence")
+        try:
+            family = family_from_record(part(saved, "family"), own)
+            convergence = Convergence(**verdict) if verdict else None
+        except TypeError as error:  # other settings than there are
+            raise ArgumentError(
+                f"path: {path} was saved by another version of this library: {error}"
+            ) from error
+        _check_params(path, params, family.init(onp.zeros(model.dim), 1.0))
+        plain = {name: saved[name] for name in PLAIN}
+        return cls(model=model, family=family, params=params, convergence=convergence, **plain)
 
     def __repr__(self) -> str:
         state = ", interrupted" if self.interrupted else ""
@@ -198,6 +196,19 @@ class Fit:
             latent: z[part].reshape(self.model.unconstrained_shapes[latent])
             for latent, part in self.model.slices.items()
         }
+
+
+def _check_params(path: str | Path, params: Params, needed: Params) -> None:
+    """Refuse saved parameters of other names or shapes than the family's on this space."""
+    found, wanted = (
+        {name: onp.shape(value) for name, value in sorted(each.items())}
+        for each in (params, needed)
+    )
+    if found != wanted:
+        raise ArgumentError(
+            f"path: {path} holds parameters of the shapes {found}, but the family has {wanted} "
+            "here; give the file of a fit of this model"
+        )
 
 
 def _log_weights(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_writable
+from vi_lab.checks import check_methods, check_readable, check_writable
 from vi_lab.errors import ArgumentError
 
 
@@ -23,7 +23,7 @@ def save_arrays(path: str | Path, **arrays: Any) -> None:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if there is no such folder, or it may not be written to.
     """
     check_writable("path", path)
@@ -46,9 +46,10 @@ def load_arrays(path: str | Path) -> dict[str, onp.ndarray]:
     Raises
     ------
     FileNotFoundError
-    ValueError
-        if the file is damaged, or is no archive of arrays.
+    TypeError, ValueError
+        if the path is that of a folder, the file is damaged, or it is no archive of arrays.
     """
+    check_readable("path", path)
     try:
         with Path(path).open("rb") as file, onp.load(file, allow_pickle=False) as archive:
             return dict(archive)
@@ -63,25 +64,55 @@ def save_result(path: str | Path, model: Any, **fields: Any) -> None:
     save_arrays(path, latents=list(model.latents), dim=model.dim, **fields)
 
 
+def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Dictionaries within a dictionary as one: {"params.loc": ..., "seed": ...}."""
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = isinstance(value, Mapping)
+        leaves |= flat(value, f"{above}{key}.") if inner else {f"{above}{key}": value}
+    return leaves
+
+
+def part(leaves: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What `flat` made of the dictionary ``name``."""
+    above = f"{name}."
+    return {key.removeprefix(above): leaves[key] for key in leaves if key.startswith(above)}
+
+
+def load_fields(path: str | Path, needed: Collection[str]) -> dict[str, Any]:
+    """The fields of a result: arrays, and numbers and strings.
+
+    Raises
+    ------
+    FileNotFoundError
+    TypeError, ValueError
+        as `load_arrays` does, and if the file lacks some of the ``needed`` fields.
+    """
+    arrays = load_arrays(path)
+    missing = sorted(set(needed) - arrays.keys())
+    if missing:
+        raise ArgumentError(f"path: {path} holds another kind of result: it has no {missing}")
+    return {name: a.item() if a.ndim == 0 else a for name, a in arrays.items()}
+
+
 def load_result(path: str | Path, model: Any, needed: Collection[str]) -> dict[str, Any]:
     """What `save_result` wrote of a result of ``model``: arrays, and numbers and strings.
 
     Raises
     ------
-    ValueError
-        if ``model`` has other latents, or the file lacks some of the ``needed`` fields.
+    FileNotFoundError
+    TypeError, ValueError
+        if ``model`` is none or has other latents, or the file lacks some of the ``needed`` fields.
     """
-    arrays = load_arrays(path)
-    missing = sorted({*needed, "latents", "dim"} - arrays.keys())
-    if missing:
-        raise ArgumentError(f"path: {path} holds another kind of result: it has no {missing}")
-    latents, dim = [str(name) for name in arrays.pop("latents")], int(arrays.pop("dim"))
+    check_methods("model", model, ("log_density", "constrain"), "the Model or Target of the fit")
+    fields = load_fields(path, {*needed, "latents", "dim"})
+    latents, dim = [str(name) for name in fields.pop("latents")], fields.pop("dim")
     if latents != list(model.latents) or dim != model.dim:
         raise ArgumentError(
             f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
             f"saved from {latents} on R^{dim}; give the model that it was made from"
         )
-    return {name: a.item() if a.ndim == 0 else a for name, a in arrays.items()}
+    return fields
 
 
 def _umask() -> int:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_instance
+from vi_lab.arrays import as_real
+from vi_lab.checks import check_instance, check_names, shown
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, UnknownNameError
+from vi_lab.errors import ArgumentError, ArgumentTypeError, UnknownNameError
 from vi_lab.results import diagnostics
 
 
@@ -35,12 +36,16 @@ class Summary:
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, key: str | tuple[str, str]) -> Any:
-        if not isinstance(key, tuple):
-            return self.columns[key]
-        name, column = key
-        if name not in self.names:
-            raise UnknownNameError(f"{name!r} is no row; rows are {', '.join(self.names)}")
-        return float(self.columns[column][self.names.index(name)])
+        *row, column = key if isinstance(key, tuple) else (key,)
+        if len(row) > 1 or not all(isinstance(part, str) for part in (*row, column)):
+            raise ArgumentTypeError(f"key: {shown(key)} is neither a column nor (row, column)")
+        if column not in self.columns:
+            raise UnknownNameError(f"{column!r} is no column; they are {', '.join(self.columns)}")
+        if not row:
+            return self.columns[column]
+        if row[0] not in self.names:
+            raise UnknownNameError(f"{row[0]!r} is no row; rows are {', '.join(self.names)}")
+        return float(self.columns[column][self.names.index(row[0])])
 
     def select(self, *names: str) -> Summary:
         """The rows that ``names`` mean: ``"theta"`` all of its entries, ``"theta[0]"`` one.
@@ -50,7 +55,7 @@ class Summary:
         ValueError
             if there is no such row.
         """
-        rows = [self.names.index(row) for row in matching(self.names, names)]
+        rows = [self.names.index(row) for row in matching(self.names, check_names("names", names))]
         columns = {column: values[rows] for column, values in self.columns.items()}
         return Summary(tuple(self.names[i] for i in rows), columns, self.notes)
 
@@ -153,14 +158,21 @@ def flatten_draws(
     """
     axes = "(chains, draws, *shape)" if leading > 1 else "(S, *shape)"
     check_instance(what, draws, Mapping, f"draws by name, {{name: {axes}}}")
-    begins = {name: onp.shape(value)[:leading] for name, value in draws.items()}
+    if not all(isinstance(name, str) for name in draws):
+        raise ArgumentTypeError(
+            f"{what}: has the keys {list(draws)}; give draws by name, {{name: {axes}}}"
+        )
+    begins = {
+        name: onp.shape(as_real(f"{what}[{name!r}]:", value))[:leading]
+        for name, value in draws.items()
+    }
     if len(set(begins.values())) != 1 or any(len(b) < leading or 0 in b for b in begins.values()):
         raise ArgumentError(
             f"{what}: draws by name must all be {axes}, at least one, but begin with {begins}"
         )
     names, parts = [], []
     for name, value in draws.items():
-        array = onp.asarray(value, dtype=float)
+        array = onp.asarray(as_real(f"{what}[{name!r}]:", value), dtype=float)
         shape = array.shape[leading:]
         indices = itertools.product(*map(range, shape))
         names += [f"{name}[{', '.join(map(str, i))}]" if shape else name for i in indices]
@@ -168,7 +180,7 @@ def flatten_draws(
     return names, onp.concatenate(parts, axis=-1)
 
 
-def matching(rows: Sequence[str], names: str | Sequence[str]) -> list[str]:
+def matching(rows: Sequence[str], names: Sequence[str]) -> list[str]:
     """Those of ``rows`` that ``names`` means, in its order: ``"theta"`` is ``"theta[0]"``, ...
 
     Raises
@@ -177,7 +189,7 @@ def matching(rows: Sequence[str], names: str | Sequence[str]) -> list[str]:
         if a name means none.
     """
     chosen = []
-    for name in [names] if isinstance(names, str) else names:
+    for name in names:
         found = [row for row in rows if row == name or row.startswith(f"{name}[")]
         if not found:
             raise ArgumentError(f"names: {unknown(name, rows)}")

@@ -9,6 +9,8 @@ Correlations, -1 < r < 1, by :math:`r = \tanh z`, whose derivative is
 >>> import vi_lab.numpy as np
 >>> import vi_lab.scipy as sp
 >>> from dataclasses import dataclass
+>>> from vi_lab.transforms.base import KeepsShape, require
+>>> from vi_lab.transforms.supports import LogSlack
 >>> @dataclass(frozen=True)
 ... class Correlation:
 ...     event_ndim, is_discrete = 0, False  # one number, of a continuum
