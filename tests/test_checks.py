@@ -92,10 +92,13 @@ MODEL = vl.Model(lambda m, x: m.observe("x", vl.Normal(m.sample("a", vl.Flat()),
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: vl.posterior_predictive(vl.Model, {}, seed=1), "model: must be a vi_lab.Model"),
-        (lambda: vl.posterior_predictive(MODEL, object(), seed=1), r"draws: must be a dictionary"),
+        (lambda: vl.posterior_predictive(vl.Model, {}, seed=1), "model: is .* give a vi_lab.Model"),
+        (
+            lambda: vl.posterior_predictive(MODEL, object(), seed=1),
+            r"draws: is a object; give a dictionary",
+        ),
         (lambda: vl.posterior_predictive(MODEL, {"a": [1.0]}, seed="a"), "seed: must be a whole"),
-        (lambda: vl.prior_predictive("m", seed=1), "model: must be a vi_lab.Model"),
+        (lambda: vl.prior_predictive("m", seed=1), "model: is .* give a vi_lab.Model"),
         (lambda: vl.prior_predictive(MODEL, seed=-1), "seed: must be a whole number from 0"),
         (lambda: vl.prior_predictive(MODEL, 2.0, seed=1), "num_draws: must be a whole number, 1"),
         (lambda: vl.Target(len, True), "dim: must be a whole number, 1 or more"),

@@ -40,7 +40,7 @@ def test_a_posterior_says_what_it_is_and_whose(name):
 
 
 def test_an_unknown_posterior_is_refused_with_those_there_are():
-    with pytest.raises(ValueError, match=r"name: no posterior 'radon'.*arK-arK"):
+    with pytest.raises(ValueError, match=r"name: 'radon' is none of .*arK-arK"):
         datasets.posteriordb("radon")
 
 

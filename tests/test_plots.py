@@ -108,7 +108,7 @@ def test_elbo_of_few_steps_has_no_mean():
     [
         (FIT, 0, ValueError, "every: must be a whole number, 1 or more"),
         (FIT, 2_000, ValueError, "every: 2000 leaves 1 of 2000 steps"),
-        (NUTS, 1, TypeError, "fit: a NutsResult has no ELBO"),
+        (NUTS, 1, TypeError, "fit: is a NutsResult; give the Fit of advi"),
         (
             make_fit(onp.array([1.0, onp.inf, 2.0])),
             1,
@@ -286,7 +286,7 @@ def test_replicated_draws_each_column_and_the_data(columns, shown):
         (DATA, REPLICATED[:, :9], None, r"replicated: need .* not \(100,\) and \(1000, 9\)"),
         (DATA[:, None], REPLICATED, None, r"replicated: need data \(N,\)"),
         (DATA, REPLICATED[:0], None, "replicated: is empty"),
-        (["a"], REPLICATED, None, r"data: must be numbers, not \['a'\]"),
+        (["a"], REPLICATED, None, r"data: must be a number, not \['a'\]"),
         ([onp.inf], REPLICATED, None, "data: 1 of 1 values are infinite"),
         (DATA, REPLICATED, [5, 100], r"columns: there are none of \[100\]; data rows are 0 to 99"),
     ],
@@ -337,13 +337,13 @@ def test_scatter_refuses(x, y, message):
 @pytest.mark.parametrize(
     ("result", "error", "message"),
     [
-        (MODEL, TypeError, "result: a Model has no draws; give a Fit"),
+        (MODEL, TypeError, "result: is a Model, which has no draws; give a Fit"),
         ({"a": onp.ones(3), "b": onp.ones(4)}, ValueError, r"result: draws by name must all be"),
         ({"a": 1.0}, ValueError, "result: draws by name must all be"),
         ({}, ValueError, "result: draws by name must all be"),
         ({"a": onp.ones((0, 2))}, ValueError, "result: draws by name must all be .*, at least one"),
         ({"a": [1.0, onp.nan]}, ValueError, "a: 1 of 2 values are infinite or NaN"),
-        (NutsResult, TypeError, "result: a type has no draws; give a Fit"),
+        (NutsResult, TypeError, "result: is a type, which has no draws; give a Fit"),
     ],
 )
 def test_what_is_no_result_is_refused(result, error, message):
@@ -365,7 +365,7 @@ def test_given_axes_are_drawn_on_and_returned():
 
 
 def test_axes_that_are_none_are_refused():
-    with pytest.raises(TypeError, match="axes: are not Matplotlib's, but 'left'"):
+    with pytest.raises(TypeError, match="ax: must be of Matplotlib, not 'left'"):
         plots.elbo(FIT, ax="left")
 
 

@@ -17,7 +17,7 @@ import pytest
 import vi_lab as vl
 
 ROOT = Path(__file__).parents[1]
-PLACES_OF_TESTS = {"book"}  # beside the rooms
+PLACES_OF_TESTS = {"bad_calls", "book"}  # beside the rooms
 
 
 def table() -> list[list[str]]:

@@ -60,10 +60,9 @@ def as_real(name: str, x: Any) -> Array:
     if isinstance(x, Real):
         return float(x)  # a fraction
     what = f"an array of {x.dtype}" if hasattr(x, "dtype") and onp.ndim(x) else shown(x)
-    raise ArgumentTypeError(
-        f"{name} must be a number, not {what}; give a real number, an array of them, or what "
-        "m.sample has returned"
-    )
+    drawn = hasattr(x, "log_prob")  # a distribution in place of a latent
+    advice = "what m.sample returns of it" if drawn else "a real number, or an array of them"
+    raise ArgumentTypeError(f"{name} must be a number, not {what}; give {advice}")
 
 
 def refuse_masked(what: str, value: Any) -> None:
@@ -89,7 +88,9 @@ def _is_real_array(x: Any) -> bool:
 
 def _stacked(x: list | tuple) -> Array:
     try:
-        return onp.asarray(x, dtype=float)
+        array = onp.asarray(x, dtype=float)
+        if not (onp.isnan(array).any() and None in onp.asarray(x, dtype=object)):
+            return array
     except (TypeError, ValueError):
         pass
     try:

@@ -417,9 +417,7 @@ def test_cavi_reads_a_function_s_blocks_in_every_sweep() -> None:
     onp.testing.assert_allclose(fits[1].elbos, fits[0].elbos, rtol=1e-12)
     assert fits[1].rows_seen.tolist() == [1_000, 2_000, 3_000, 4_000]
     used_up = iter(blocks)
-    with pytest.raises(
-        ValueError, match=r"^rows: there are no blocks; .* let a function"
-    ):
+    with pytest.raises(ValueError, match=r"^rows: there are no blocks; .* let a function"):
         cavi(MODEL, lambda: used_up, **QUIET)
 
 

@@ -25,6 +25,7 @@ from vi_lab.distributions import (
     StudentT,
     Uniform,
 )
+from vi_lab.errors import ViLabError
 from vi_lab.transforms.supports import Interval, Ordered, Positive, Simplex
 
 NAN = onp.nan
@@ -52,8 +53,8 @@ REFUSED = {
     "logits: Categorical needs an axis of categories": lambda: Categorical(logits=0.5),
     "concentration: Dirichlet needs a vector": lambda: Dirichlet(1.0),
     "concentration: Dirichlet's concentration": lambda: Dirichlet([1.0, 0.0]),
-    "dim: LKJCholesky's dim": lambda: LKJCholesky(1, 1.0),
-    "dim: LKJCholesky's dim must be an integer": lambda: LKJCholesky(2.0, 1.0),
+    "dim: must be a whole number, 2 or more, not 1": lambda: LKJCholesky(1, 1.0),
+    "dim: must be a whole number, 2 or more, not 2.0": lambda: LKJCholesky(2.0, 1.0),
     "concentration: LKJCholesky's": lambda: LKJCholesky(3, 0.0),
     "give exactly one of covariance= or scale_tril=": lambda: MultivariateNormal(onp.zeros(2)),
     "needs a vector loc": lambda: MultivariateNormal(0.0, [[1.0]]),
@@ -76,7 +77,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_bad_parameters_are_refused(message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ViLabError, match=message):
         REFUSED[message]()
 
 

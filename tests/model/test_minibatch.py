@@ -327,7 +327,7 @@ def test_what_a_minibatch_itself_refuses():
         vl.Minibatch(rows=("y",), size=0)
     with pytest.raises(ValueError, match="size=61 exceeds the 60 rows"):
         model_of(size=N + 1)
-    with pytest.raises(TypeError, match="minibatch: give a Minibatch"):
+    with pytest.raises(TypeError, match="minibatch: is the int 10; give a Minibatch"):
         vl.Model(autoregression, minibatch=10, y=Y)
     with pytest.raises(ValueError, match="minibatch: the model has none"):
         model_of().minibatches(onp.random.default_rng(0))
@@ -447,11 +447,11 @@ def test_a_stream_of_blocks_goes_on_where_it_was():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"begin": in_blocks()()}, TypeError, "blocks: give a function that begins"),
+        ({"begin": in_blocks()()}, TypeError, "blocks: is a generator; give a function that begins"),
         ({"num_rows": None}, ValueError, "num_rows: is to be given with blocks"),
         ({"num_rows": N + 1}, ValueError, "num_rows: 61 were announced, but the blocks held 60"),
         ({"num_rows": 10}, ValueError, "size=12 exceeds the 10 rows"),
-        ({"begin": lambda: iter(())}, ValueError, "blocks: there are none"),
+        ({"begin": lambda: iter(())}, ValueError, "blocks: there are no blocks"),
         ({"x": X}, ValueError, r"blocks: give \['x'\], which are data too"),
         ({"begin": in_blocks(extra=X)}, ValueError, "blocks: each must be a dictionary of"),
         ({"begin": in_blocks(x=onp.full(N, onp.nan))}, ValueError, "'x': 7 of 7 values are NaN"),

@@ -180,7 +180,7 @@ def test_structural_data_may_steer():
 
 
 def test_discrete_latents():
-    refused(lambda m: m.sample("k", vl.Bernoulli(probs=0.5)), "'k' is discrete.*marginalise")
+    refused(lambda m: m.sample("k", vl.Bernoulli(probs=0.5)), "'k': is discrete.*marginalise")
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_bad_data(x, match, kind):
 
 
 def test_data_that_do_not_fit_the_program():
-    refused(gaussian, "does not fit the data", TypeError, y=X)
-    refused(gaussian, "does not fit the data", TypeError, x=X, y=X)
-    refused(3.0, "not a function", TypeError)
+    refused(gaussian, "do not fit the data", TypeError, y=X)
+    refused(gaussian, "do not fit the data", TypeError, x=X, y=X)
+    refused(3.0, "give a function program", TypeError)
 
 
 def test_data_of_the_wrong_shape():

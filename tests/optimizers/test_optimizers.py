@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vi_lab.engine import Engine, Tree, current
+from vi_lab.errors import ViLabError
 from vi_lab.optimizers import (
     SGD,
     Adagrad,
@@ -356,7 +357,7 @@ BAD = [
 
 @pytest.mark.parametrize(("argument", "make"), BAD)
 def test_bad_settings_are_named(argument: str, make: Callable) -> None:
-    with pytest.raises(ValueError, match=f"^{argument}: must "):
+    with pytest.raises(ViLabError, match=f"^{argument}: (must|'leaf' is none of) "):
         make()
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vi_lab.engine import Engine
+from vi_lab.errors import ViLabError
 from vi_lab.optimizers import AdviSequence
 from vi_lab.optimizers.schedules import ConstantThenDecay, RobbinsMonro, robbins_monro_conditions
 
@@ -109,7 +110,7 @@ BAD = [
 
 @pytest.mark.parametrize(("argument", "make"), BAD)
 def test_bad_settings_are_named(argument: str, make: Callable) -> None:
-    with pytest.raises(ValueError, match=f"^{argument}: must "):
+    with pytest.raises(ViLabError, match=f"^{argument}: must "):
         make()
 
 

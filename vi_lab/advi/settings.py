@@ -182,7 +182,7 @@ def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path
 def _check_start(model: Posterior, init: Start, starts: int) -> None:
     check_whole("starts", starts, least=1)
     match init:
-        case None | "prior":
+        case None:
             pass
         case Fit():
             if starts > 1:

@@ -24,6 +24,7 @@ from vi_lab.arrays import as_finite
 from vi_lab.checks import (
     check_bool,
     check_callable,
+    check_held,
     check_instance,
     check_not_negative,
     check_seed,
@@ -38,7 +39,7 @@ from vi_lab.conjugate.model import (
 )
 from vi_lab.conjugate.result import ConjugateFit, completed, final_elbos, record_of
 from vi_lab.engine import Array
-from vi_lab.engine.trees import tree_map
+from vi_lab.engine.trees import tree_leaves, tree_map
 from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from vi_lab.model.rows import Arrays, Blocks
 from vi_lab.model.streams import begun, source_of
@@ -252,6 +253,9 @@ def starting_params(
         for parameters of other blocks than the model's, or with several starts.
     """
     if init is None or isinstance(init, str):
+        if starts > 1:
+            one = model.init(rows, onp.random.default_rng(0), method=init)
+            check_held("starts", starts, sum(onp.size(leaf) for leaf in tree_leaves(one)))
         return model.init(rows, rng, starts=starts, method=init)
     if starts != 1:
         raise ArgumentError(f"init: parameters are one start, but starts is {starts}; set it to 1")

@@ -27,7 +27,7 @@ import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
-from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, only_method
+from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, check_params, only_method
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 
@@ -63,7 +63,10 @@ class GaussianTarget(ConjugateModel):
                 f"not {precision.shape}"
             )
         if not onp.allclose(precision, precision.T) or onp.linalg.eigvalsh(precision)[0] <= 0.0:
-            raise ArgumentError("precision: must be symmetric and positive definite")
+            raise ArgumentError(
+                "precision: must be symmetric and positive definite; give the inverse of a "
+                "covariance matrix"
+            )
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "precision", precision)
 
@@ -72,9 +75,20 @@ class GaussianTarget(ConjugateModel):
         return tuple(f"z[{d}]" for d in range(self.mean.size))
 
     def natural(self, mean: Array, variance: Array) -> Params:
-        """Parameters of the q with these means and variances, each (..., D)."""
-        offset = onp.asarray(mean, dtype=float) - self.mean
-        precision = onp.broadcast_to(1.0 / onp.asarray(variance, dtype=float), offset.shape)
+        """Parameters of the q with these means and variances, each (..., D).
+
+        Raises
+        ------
+        TypeError, ValueError
+            if they are not finite, of other shapes, or a variance is not positive.
+        """
+        mean, variance = as_finite("mean", mean), as_finite("variance", variance)
+        if mean.shape[-1:] != self.mean.shape:
+            raise ArgumentError(f"mean: must have the shape (..., {self.mean.size})")
+        if variance.shape not in ((), mean.shape[-1:], mean.shape) or not (variance > 0.0).all():
+            raise ArgumentError("variance: must be positive, a number or of the shape of mean")
+        offset = mean - self.mean
+        precision = onp.broadcast_to(1.0 / variance, offset.shape)
         return {
             block: {
                 "precision_mean": precision[..., d] * offset[..., d],
@@ -85,6 +99,7 @@ class GaussianTarget(ConjugateModel):
 
     def moments(self, params: Params) -> tuple[onp.ndarray, onp.ndarray]:
         """Means and variances of q, each (..., D)."""
+        check_params(self, params)
         offset, variance = self._offset_variance(params)
         return self.mean + offset, variance
 

@@ -17,14 +17,25 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.arrays import as_finite, as_real
+from vi_lab.checks import check_instance, shown
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError
 
 
 def order_labels(values: Array) -> onp.ndarray:
-    """The order of components in which their ``values`` (..., K) rise."""
-    return onp.argsort(onp.asarray(values), axis=-1, kind="stable")
+    """The order of components in which their ``values`` (..., K) rise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        if they are not finite numbers with an axis of components.
+    """
+    values = as_finite("values", values)
+    if values.ndim == 0:
+        raise ArgumentError("values: must have an axis of components, (..., K)")
+    return onp.argsort(values, axis=-1, kind="stable")
 
 
 def match_labels(means: Array, reference: Array) -> onp.ndarray:
@@ -39,7 +50,7 @@ def match_labels(means: Array, reference: Array) -> onp.ndarray:
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
-    means, reference = onp.asarray(means, dtype=float), onp.asarray(reference, dtype=float)
+    means, reference = as_finite("means", means), as_finite("reference", reference)
     if reference.ndim not in (1, 2) or means.shape[-reference.ndim :] != reference.shape:
         raise ArgumentError(
             f"reference: must have the shape of the last axes of means {means.shape}, (K,) or "
@@ -68,10 +79,21 @@ def relabel(arrays: Mapping[str, Any], order: Array) -> dict[str, Any]:
     ValueError
         if an array does not begin with the axes of ``order``.
     """
+    check_instance("arrays", arrays, Mapping, "draws or parameters by name")
+    as_real("order:", order)
     order = onp.asarray(order)
+    if order.ndim == 0 or order.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"order: must be indices (..., K), not {shown(order)}; order_labels finds them"
+        )
+    if not (onp.sort(order, axis=-1) == onp.arange(order.shape[-1])).all():
+        raise ArgumentError(
+            f"order: must have each of 0, ..., {order.shape[-1] - 1} once along its last axis, not "
+            f"{shown(order)}; order_labels finds such"
+        )
 
     def reordered(array: Array) -> onp.ndarray:
-        array = onp.asarray(array)
+        array = onp.asarray(as_real("arrays:", array))
         if array.shape[: order.ndim] != order.shape:
             raise ArgumentError(
                 f"order: has the shape {order.shape}, but an array has {array.shape}, which "

@@ -54,7 +54,7 @@ from vi_lab.conjugate.mixture_wishart import (
     normal_wishart_bound,
     to_naturals,
 )
-from vi_lab.conjugate.model import Params, Statistics, no_covariates
+from vi_lab.conjugate.model import Params, Statistics, check_params, no_covariates
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
@@ -194,6 +194,7 @@ class GaussianMixture(Mixture):
 
     # ------------------------------------------------------------------------- answers
     def means(self, params: Params) -> onp.ndarray:
+        check_params(self, params)
         m, _ = mean_and_inverse_scale(params["components"])
         return onp.asarray(self._like_rows(m + self.center))
 
@@ -203,6 +204,7 @@ class GaussianMixture(Mixture):
         ``mean`` is ``(..., K, *row shape)``, and ``covariance`` is
         ``(..., K, *row shape, *row shape)``: for univariate rows (..., K), a variance.
         """
+        check_params(self, params)
         alpha, q = params["weights"]["concentration"], params["components"]
         _, inverse_scale = mean_and_inverse_scale(q)
         covariance = inverse_scale / q["degrees_of_freedom"][..., None, None]

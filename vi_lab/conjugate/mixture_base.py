@@ -33,8 +33,9 @@ from typing import Any, ClassVar
 
 import numpy as onp
 
+from vi_lab.arrays import as_finite
 from vi_lab.checks import check_name, check_whole
-from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows
+from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, check_params, finite_rows
 from vi_lab.conjugate.seeding import METHODS, seed_labels
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
@@ -107,6 +108,7 @@ class Mixture(ConjugateModel):
 
     def responsibilities(self, params: Params, rows: Array) -> onp.ndarray:
         """q(z_n = k) of ``rows``, (..., N, K), given the global parameters of a fitted model."""
+        check_params(self, params)
         features = self._features(self.check(rows))
         a = self.coefficients(params) @ features
         r = onp.exp(a - a.max(axis=-2, keepdims=True))
@@ -148,7 +150,7 @@ class Mixture(ConjugateModel):
         ValueError
             if ``responsibilities`` have another shape.
         """
-        rows, r = self.check(rows), onp.asarray(responsibilities, dtype=float)
+        rows, r = self.check(rows), as_finite("responsibilities", responsibilities)
         if r.shape[-2:] != (len(rows), self.components):
             raise ArgumentError(
                 f"responsibilities: must have the shape (..., {len(rows)}, {self.components}), "

@@ -29,7 +29,7 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.checks import check_finite, check_positive
 from vi_lab.conjugate.mixture_base import Mixture, pack, seen, unpack
-from vi_lab.conjugate.model import Params, Statistics, finite_rows, no_covariates
+from vi_lab.conjugate.model import Params, Statistics, check_params, finite_rows, no_covariates
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
 
@@ -117,6 +117,7 @@ class KnownVarianceMixture(Mixture):
 
     # ------------------------------------------------------------------------- answers
     def means(self, params: Params) -> onp.ndarray:
+        check_params(self, params)
         mean, _ = _expectations(params["means"])
         return onp.asarray(mean + self.center)
 

@@ -115,14 +115,14 @@ its list.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as onp
 
 from vi_lab.arrays import refuse_masked
-from vi_lab.checks import check_name, shown
+from vi_lab.checks import check_finite, check_instance, check_name, check_positive, shown
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError, ArgumentTypeError
@@ -135,6 +135,8 @@ that is linear in the natural parameters will do, since blending is linear."""
 
 Statistics = dict[str, Array]
 """Name -> a sum over rows. ``"count"`` is among them: how many rows were added up."""
+
+STATISTICS = "sums over rows by name, as model.statistics(params, rows) returns them"
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +253,23 @@ class ConjugateModel(ABC):
         """
 
 
+def check_params(model: ConjugateModel, params: Any) -> None:
+    """Refuse what are no parameters of the blocks of ``model``.
+
+    Raises
+    ------
+    TypeError, ValueError
+    """
+    check_instance("params", params, Mapping, "parameters by block, as in fit.params")
+    if set(params) != set(model.blocks):
+        raise ArgumentError(
+            f"params: has the blocks {sorted(params, key=str)}, but the model "
+            f"{sorted(model.blocks)}; give the params of a fit of this model"
+        )
+    for block, values in params.items():
+        check_instance(f"params[{block!r}]", values, Mapping, "its parameters by name")
+
+
 def finite_rows(rows: Any, *dims: int) -> onp.ndarray:
     """``rows`` as an array of floats with ``dims`` axes: what most models' ``check`` begins with.
 
@@ -263,6 +282,8 @@ def finite_rows(rows: Any, *dims: int) -> onp.ndarray:
         are NaN, infinite, or integers beyond int64.
     """
     refuse_masked("rows", rows)
+    if rows is None:
+        raise ArgumentTypeError("rows: are None; give the data")
     try:
         array = onp.asarray(rows)
         array = array.astype(float) if array.dtype == object else array
@@ -312,6 +333,13 @@ def no_covariates(covariates: Array | None) -> None:
 
 def add_statistics(first: Statistics, second: Statistics) -> Statistics:
     """Statistics of two blocks of rows taken together."""
+    check_instance("first", first, Mapping, STATISTICS)
+    check_instance("second", second, Mapping, STATISTICS)
+    if first.keys() != second.keys():
+        raise ArgumentError(
+            f"second: has the statistics {sorted(second, key=str)}, but the first "
+            f"{sorted(first, key=str)}; give those of one model"
+        )
     added: Statistics = tree_map(lambda a, b: a + b, first, second)
     return added
 
@@ -321,6 +349,8 @@ def scale_statistics(statistics: Statistics, factor: float) -> Statistics:
 
     Leave the factor out, and every posterior is that of B rows: too wide by sqrt(N/B).
     """
+    check_instance("statistics", statistics, Mapping, STATISTICS)
+    check_finite("factor", factor)
     scaled: Statistics = tree_map(lambda value: factor * value, statistics)
     return scaled
 
@@ -329,6 +359,10 @@ def half_steps(
     model: ConjugateModel, params: Params, statistics: Statistics, rho: float = 1.0
 ) -> Iterator[tuple[str, Params]]:
     """The steps of each block in turn: yields the block's name and the parameters after it."""
+    check_instance("model", model, ConjugateModel, "a conjugate model")
+    check_params(model, params)
+    check_instance("statistics", statistics, Mapping, STATISTICS)
+    check_positive("rho", rho)
     for block in model.blocks:
         best = model.optimum(block, params, statistics)
         if rho != 1.0:  # where it is 1, what was there before is not even rounded in

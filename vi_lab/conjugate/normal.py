@@ -43,6 +43,7 @@ from vi_lab.conjugate.model import (
     ConjugateModel,
     Params,
     Statistics,
+    check_params,
     finite_rows,
     no_covariates,
     only_method,
@@ -177,6 +178,7 @@ class NormalModel(ConjugateModel):
 
     def moments(self, params: Params) -> tuple[Array, Array]:
         """Mean and variance of mu under q."""
+        check_params(self, params)
         mean, precision = _mean_precision(params)
         return self._origin + mean, 1.0 / precision
 

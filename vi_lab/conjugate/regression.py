@@ -53,7 +53,14 @@ from vi_lab.conjugate.factors import (
     gamma_mean_log,
     normal_gamma_evidence,
 )
-from vi_lab.conjugate.model import ConjugateModel, Params, Statistics, finite_rows, only_method
+from vi_lab.conjugate.model import (
+    ConjugateModel,
+    Params,
+    Statistics,
+    check_params,
+    finite_rows,
+    only_method,
+)
 from vi_lab.distributions import Gamma
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
@@ -258,6 +265,7 @@ class LinearRegression(ConjugateModel):
 
     def moments(self, params: Params) -> tuple[onp.ndarray, onp.ndarray]:
         """Mean (..., P) and covariance (..., P, P) of w under q."""
+        check_params(self, params)
         mean, covariance, _ = _moments(params["w"])
         frame = self._frame(mean.shape[-1])
         return frame.origin + mean @ frame.basis.T, frame.basis @ covariance @ frame.basis.T

@@ -27,7 +27,7 @@ from vi_lab.checks import check_whole
 from vi_lab.conjugate.cavi import Start, check_fit, prepared, take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
-from vi_lab.errors import ArgumentError, NonFiniteError
+from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed
 from vi_lab.model.streams import source_of
 from vi_lab.optimizers.schedules import (
@@ -119,7 +119,7 @@ def svi(
         steps = _number_of_steps(steps, epochs, source.num_rows, batch)
         every = _steps_between_evaluations(evaluate_every, steps)
         model, params, first = prepared(model, source, init, rng, 1)
-        test = source_of(first if evaluate_on is None else evaluate_on, model.check)
+        test = _test_rows(model, first if evaluate_on is None else evaluate_on)
     watch = _Watch(model, test, source.num_rows)
     at = _Position(params, 0, 0)
     evaluations: list[tuple[int, float]] = []  # rows read, ELBO
@@ -155,6 +155,14 @@ def svi(
         interrupted=interrupted,
         seconds=time.perf_counter() - began,
     )
+
+
+def _test_rows(model: ConjugateModel, rows: Any) -> Arrays | Blocks:
+    """Where the rows of ``evaluate_on`` come from."""
+    try:
+        return source_of(rows, model.check)
+    except (ArgumentError, ArgumentTypeError) as error:
+        raise type(error)(f"evaluate_on: {error}") from error
 
 
 class _Position(NamedTuple):

@@ -34,10 +34,9 @@ import numpy as onp
 
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
-from vi_lab.checks import is_whole
+from vi_lab.checks import check_held, check_whole
 from vi_lab.distributions.base import POSITIVE, Distribution, Rule
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError
 from vi_lab.transforms.supports import CorrelationCholesky, LogSlack, Support
 
 LOG_PI = math.log(math.pi)
@@ -63,11 +62,8 @@ class LKJCholesky(Distribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not is_whole(self.dim) or self.dim < 2:
-            raise ArgumentError(
-                f"dim: LKJCholesky's dim must be an integer of at least 2, not {self.dim!r}; "
-                "give the number of rows of the correlation matrix"
-            )
+        check_whole("dim", self.dim, least=2)
+        check_held("dim", self.dim, self.dim)
         object.__setattr__(self, "dim", int(self.dim))
 
     @property

@@ -25,7 +25,7 @@ from functools import partial
 
 import numpy as onp
 
-from vi_lab.checks import check_function, check_whole, described, shown
+from vi_lab.checks import check_callable, check_whole, described, shown
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import as_array
@@ -88,15 +88,15 @@ class Minibatch:
             )
         check_whole("size", self.size, least=1)
         object.__setattr__(self, "rows", tuple(self.rows))
+        if self.num_rows is not None:
+            check_whole("num_rows", self.num_rows, least=1)
+        begins = "that begins an iterator over the blocks, because each pass needs a new one"
+        check_callable("blocks", self.blocks, begins)
         if (self.blocks is None) != (self.num_rows is None):
             raise ArgumentError(
                 "num_rows: is to be given with blocks, and only with them: the rows of arrays can "
                 "be counted, and those of a stream are needed to scale a batch to all of them"
             )
-        if self.num_rows is not None:
-            begins = "that begins an iterator over the blocks, because each pass needs a new one"
-            check_function("blocks", self.blocks, begins)
-            check_whole("num_rows", self.num_rows, least=1)
 
     def source(
         self, arrays: Mapping[str, onp.ndarray], convert: Convert = onp.asarray

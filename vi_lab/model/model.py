@@ -275,6 +275,8 @@ class Model:
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """theta = T(z) by name, ``(..., *shape)``, deterministics included, for ``z`` (..., D)."""
+        if engine is not None:
+            engines.get(engine)  # not asked below, where transforms are all there is
         z = check_point(z, self.dim)
         if not self.discovery.deterministics and set(self.supports) == set(self.latents):
             return {

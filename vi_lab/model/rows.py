@@ -184,6 +184,9 @@ class Keyed:
 
     key: int
 
+    def __post_init__(self) -> None:
+        check_whole("key", self.key, least=0)
+
     def generator(self, epoch: int, number: int) -> onp.random.Generator:
         return onp.random.default_rng([self.key, epoch, number])
 
@@ -237,10 +240,19 @@ class Batches:
 
     @property
     def bytes_per_step(self) -> int:
-        return sum(array.nbytes for array in self.empty(1).values())
+        rows = (widen(rows[:1]) for rows in self._source.like.values())
+        return self.size * sum(row.nbytes for row in rows)
 
     def empty(self, length: int) -> dict[str, onp.ndarray]:
-        """Arrays for ``length`` batches, to be filled by `take`: {name: (length, B, ...)}."""
+        """Arrays for ``length`` batches, to be filled by `take`: {name: (length, B, ...)}.
+
+        Raises
+        ------
+        TypeError, ValueError
+            if ``length`` is no whole number, or one that no memory holds.
+        """
+        check_whole("length", length, least=0)
+        check_held("length", length, -(-self.bytes_per_step // BYTES))
         return {
             name: onp.empty((length, self.size, *rows.shape[1:]), dtype=widen(rows[:1]).dtype)
             for name, rows in self._source.like.items()
@@ -259,7 +271,6 @@ class Batches:
             source ends before.
         """
         check_whole("length", length, least=0)
-        check_held("length", length, self.bytes_per_step // BYTES)
         out = self.empty(length) if out is None else self._checked(out)
         if any(len(a) < length or not a.flags.c_contiguous for a in out.values()):
             raise ArgumentError(f"out: cannot hold {length} batches; make it with empty({length})")

@@ -30,6 +30,8 @@ def source_of(rows: Any, check: Convert, num_rows: int | None = None) -> Arrays 
     ValueError
         if the rows are bad, or their number is missing or given where it is known.
     """
+    if num_rows is not None:
+        check_whole("num_rows", num_rows, least=1)
     if not (callable(rows) or isinstance(rows, Iterator)):
         if num_rows is not None:
             raise ArgumentError(
@@ -43,7 +45,6 @@ def source_of(rows: Any, check: Convert, num_rows: int | None = None) -> Arrays 
             "num_rows: must be given with a stream of blocks, because statistics of a "
             "minibatch are scaled to all rows"
         )
-    check_whole("num_rows", num_rows, least=1)
     if callable(rows):
         begins = _called("rows", rows)
         first = next(_not_empty("rows", begins))

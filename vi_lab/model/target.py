@@ -100,6 +100,8 @@ class Target:
 
     def constrain(self, z: Array, engine: str | None = None) -> dict[str, onp.ndarray]:
         """``z`` itself, by name: a target lives on R^D."""
+        if engine is not None:
+            engines.get(engine)
         return {self.name: onp.asarray(check_point(z, self.dim))}
 
     def unconstrain(self, values: Mapping[str, Any]) -> onp.ndarray:
@@ -200,7 +202,7 @@ def _value(density: Callable[[Array], Array], z: onp.ndarray, shape: tuple[int, 
             value = density(z)
         except (AttributeError, RuntimeError):  # what only an engine's arrays can, or operators
             value = engines.get().compile(density)(z)
-    value = as_real("density: its value", value)
+    value = as_real("it", value)
     if onp.shape(value) != shape and not (shape == () and onp.size(value) == 1):
-        raise ArgumentError(f"density: it gives the shape {onp.shape(value)}")
+        raise ArgumentError(f"it gives the shape {onp.shape(value)}")
     return onp.asarray(value, dtype=float).reshape(shape)

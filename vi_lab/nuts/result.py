@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as onp
 
+from vi_lab.checks import check_probability
 from vi_lab.errors import ArgumentError
 from vi_lab.results import diagnostics
 from vi_lab.results.storage import load_result, save_result
@@ -86,6 +87,7 @@ class NutsResult:
         how the draws were made: the acceptance aimed at was ``target_accept``, and each draw
         took so many gradients on average, warm-up left out.
         """
+        check_probability("prob", prob)
         chains, num_draws = self.energy.shape
         acceptance, gradients = self.acceptance.mean(), self.n_leapfrog.mean()
         kept = (

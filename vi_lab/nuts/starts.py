@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as onp
 
+from vi_lab.arrays import as_real
+from vi_lab.checks import described
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.nuts.adaptation import FASTEST_SEARCH, SLOWEST_SEARCH
@@ -100,12 +102,12 @@ def _from_values(model: Any, init: Mapping[str, Array]) -> onp.ndarray:
 def _from_numbers(init: Any) -> onp.ndarray:
     """``init`` as an array."""
     try:
-        return onp.asarray(init, dtype=float)
-    except (TypeError, ValueError) as error:
-        shown = repr(init) if isinstance(init, str) else f"a {type(init).__name__}"
+        return onp.asarray(as_real("init:", init), dtype=float)
+    except ArgumentTypeError as error:
         raise ArgumentTypeError(
-            f"init: cannot start at {shown}; give a constrained value for each latent, as in "
-            "init={'mu': 0.0} or init=fit.mean, or unconstrained z, as in init=result.z[:, -1]"
+            f"init: cannot start at {described(init)}; give a constrained value for each latent, "
+            "as in init={'mu': 0.0} or init=fit.mean, or unconstrained z, as in "
+            "init=result.z[:, -1]"
         ) from error
 
 

@@ -38,7 +38,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_decay, check_positive
+from vi_lab.checks import check_bool, check_decay, check_methods, check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
 
@@ -85,8 +85,13 @@ class NaturalGradient:
     shared: bool = False
 
     def __post_init__(self) -> None:
+        wanted = "the family whose parameters are moved, such as MeanFieldGaussian()"
+        check_methods(
+            "coordinates", self.coordinates, ("zero_tangent", "tangent", "retract"), wanted
+        )
         check_positive("step_size", self.step_size)
         check_decay("beta2", self.beta2)
+        check_bool("shared", self.shared)
 
     def init(self, params: Tree) -> Tree:
         zeros = self.coordinates.zero_tangent(params)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import vi_lab.numpy as np
-from vi_lab.checks import check_positive
+from vi_lab.checks import check_name, check_positive
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_leaves, tree_map
-from vi_lab.errors import ArgumentError
 from vi_lab.optimizers.base import Additive, Memory, square, zeros_like_params
 
 PER = ("all", "coordinate")
@@ -53,8 +52,7 @@ class DoWG(Additive):
 
     def __post_init__(self) -> None:
         check_positive("initial_distance", self.initial_distance)
-        if self.per not in PER:
-            raise ArgumentError(f"per: must be one of {list(PER)}, not {self.per!r}")
+        check_name("per", self.per, PER)
 
     def _memory(self, params: Tree) -> Memory:
         zeros = zeros_like_params(params)

@@ -11,6 +11,7 @@ import numpy as onp
 import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.arrays import NUMBERS, is_constant
+from vi_lab.checks import check_whole
 from vi_lab.engine import Array
 from vi_lab.engine.floats import EPSILON, SMALLEST
 from vi_lab.transforms import supports
@@ -33,6 +34,9 @@ class Identity(KeepsShape):
     """x = z, for scalars or, with ``event_ndim=1``, for vectors."""
 
     event_ndim: int = 0
+
+    def __post_init__(self) -> None:
+        check_whole("event_ndim", self.event_ndim, least=0)
 
     @property
     def unconstrained_event_ndim(self) -> int:
