@@ -184,7 +184,7 @@ PROGRAMS = {
     r"sample\('a'\): .* not the class Normal; give it its par": lambda m: m.sample("a", Normal),
     r"observe\('y'\): the second argument .* not None": lambda m: m.observe("y", None, 1.0),
     r"observe\('y'\): .* not the class Normal": lambda m: m.observe("y", Normal, 1.0),
-    r"the program takes the value of latent 'a' as a Python number, .* use vi_lab": lambda m: float(
+    r"program: takes the value of latent 'a' as a Python number, .* use vi_lab": lambda m: float(
         m.sample("a", Normal(0.0, 1.0))
     ),
 }

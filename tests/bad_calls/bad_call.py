@@ -1,4 +1,4 @@
-"""A call that works, and what is tried in place of each of its arguments."""
+"""A call, and what is tried in place of each of its arguments."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Call:
     Attributes
     ----------
     function : what is called, by keywords
-    good : arguments with which it would work
+    good : arguments that nobody would object to before any work
     wrong : by argument, what is to be refused
     called : by argument, what a message may begin with in place of its name
     """

@@ -447,7 +447,7 @@ def test_a_stream_of_blocks_goes_on_where_it_was():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"begin": in_blocks()()}, TypeError, "blocks: is a generator; give a function that begins"),
+        ({"begin": in_blocks()()}, TypeError, "blocks: is a generator; give a function"),
         ({"num_rows": None}, ValueError, "num_rows: is to be given with blocks"),
         ({"num_rows": N + 1}, ValueError, "num_rows: 61 were announced, but the blocks held 60"),
         ({"num_rows": 10}, ValueError, "size=12 exceeds the 10 rows"),

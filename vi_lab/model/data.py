@@ -124,14 +124,14 @@ class Guarded(onp.ndarray):
 
     def _refuse(self, *_: Any) -> Any:
         raise ArgumentTypeError(
-            f"the program branches on the value of {self.what}, but it is compiled once for "
+            f"program: branches on the value of {self.what}, but it is compiled once for "
             "all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
             "data to make the choice part of the model's structure"
         )
 
     def __float__(self) -> Any:
         raise ArgumentTypeError(
-            f"the program takes the value of {self.what} as a Python number, as a function of "
+            f"program: takes the value of {self.what} as a Python number, as a function of "
             "Python's math does, but it is compiled once for all values: use vi_lab.numpy or "
             "vi_lab.scipy in place of math"
         )
