@@ -86,6 +86,52 @@ def test_a_file_that_can_be_written(tmp_path, monkeypatch):
     assert "may not be written to" in refused(checks.check_writable, tmp_path / "new.npz")
 
 
+def test_a_file_that_can_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "fit.npz"
+    with pytest.raises(FileNotFoundError, match=r"^x: there is no file"):
+        checks.check_readable("x", path)
+    path.touch()
+    checks.check_readable("x", str(path))
+    assert "is a folder" in refused(checks.check_readable, tmp_path)
+    assert "give the path of a file" in refused(checks.check_readable, None)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert "may not be read" in refused(checks.check_readable, path)
+
+
+def test_kinds_and_values_are_told_apart():
+    with pytest.raises(TypeError):
+        checks.check_whole("x", "3", 1)
+    with pytest.raises(ValueError, match="must be a whole number"):
+        checks.check_whole("x", 3.0, 1)
+    with pytest.raises(ValueError, match=r"^x: must be less than 2\^63, not about 10\^30$"):
+        checks.check_whole("x", 10**30, 1)
+    with pytest.raises(ValueError, match=r"^x: must be a positive number, not about 10\^400$"):
+        checks.check_positive("x", 10**400)  # an integer that is no float
+
+
+def test_numbers_that_no_memory_holds(monkeypatch):
+    monkeypatch.setattr(checks, "_memory", lambda: 8_000)
+    checks.check_held("x", 100, 10)
+    message = refused(checks.check_held, 101, 10)
+    assert message.startswith("x: 101 of 10 numbers each take")
+    monkeypatch.undo()
+    monkeypatch.delattr(os, "sysconf")
+    assert checks._memory() == 2**40
+
+
+def test_names_and_labels():
+    assert checks.check_names("x", "mu") == ["mu"]
+    assert checks.check_names("x", ("mu", "sd")) == ["mu", "sd"]
+    assert "is empty" in refused(checks.check_names, [])
+    assert "must be a name or a list of names" in refused(checks.check_names, 3)
+    checks.check_label("x", "mu")
+    assert "is empty" in refused(checks.check_label, "")
+
+
+def test_long_values_are_cut_short():
+    assert checks.shown(list(range(1_000))) == repr(list(range(1_000)))[:100] + "..."
+
+
 MODEL = vl.Model(lambda m, x: m.observe("x", vl.Normal(m.sample("a", vl.Flat()), 1.0), x), x=[1.0])
 
 

@@ -91,8 +91,8 @@ def check_held(name: str, count: int, numbers: int) -> None:
     needed, there = BYTES * int(count) * int(numbers), _memory()
     if needed > there:
         raise ArgumentError(
-            f"{name}: {shown(int(count))} of {numbers:,} numbers each take {needed / 1e9:,.3g} GB, "
-            f"more than the {there / 1e9:,.3g} GB that this machine has; give a smaller number"
+            f"{name}: {shown(int(count))} of {numbers:,} numbers each take {needed / 1e9:,.0f} GB, "
+            f"more than the {there / 1e9:,.0f} GB that this machine has; give a smaller number"
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 import vi_lab as vl
 from vi_lab.families import MeanFieldGaussian
-from vi_lab.results.storage import save_arrays
+from vi_lab.results.storage import load_arrays, save_arrays
 
 
 def program(m, x):
@@ -116,6 +116,38 @@ def test_a_file_that_is_no_fit_is_named(fit, tmp_path):
         vl.Fit.load(path, MODEL)
     with pytest.raises(FileNotFoundError):
         vl.Fit.load(tmp_path / "nowhere.npz", MODEL)
+
+
+def test_a_file_whose_parameters_are_no_q_here_is_refused(fit, tmp_path):
+    path = tmp_path / "fit.npz"
+    fit.save(path)
+    saved = load_arrays(path)
+    without = {name: value for name, value in saved.items() if name != "params.log_scale"}
+    for damaged in (
+        without,
+        {**saved, "params.loc": onp.zeros(2)},
+        {**saved, "params.loc": onp.array(["a", "b", "c"])},
+        {**saved, "params.lower": onp.eye(3)},
+        {**saved, "family.name": "full_rank"},
+    ):
+        save_arrays(path, **damaged)
+        with pytest.raises(ValueError, match=r"^path: .* must hold numbers of the shapes"):
+            vl.Fit.load(path, MODEL)
+    for unknown in ("family.rank", "convergence.gap"):
+        save_arrays(path, **{**saved, unknown: 3})
+        with pytest.raises(ValueError, match=r"^path: .* another version of this library"):
+            vl.Fit.load(path, MODEL)
+
+
+def test_where_nothing_can_be_loaded_from(fit, tmp_path):
+    with pytest.raises(vl.ViLabError, match=r"^path: there is no file") as caught:
+        vl.Fit.load(tmp_path / "nowhere.npz", MODEL)
+    assert isinstance(caught.value, FileNotFoundError)
+    with pytest.raises(ValueError, match=r"^path: .* is a folder"):
+        vl.Fit.load(tmp_path, MODEL)
+    fit.save(tmp_path / "fit.npz")
+    with pytest.raises(TypeError, match=r"^model: 'MODEL' has no method"):
+        vl.Fit.load(tmp_path / "fit.npz", "MODEL")
 
 
 def test_where_a_fit_cannot_be_saved(fit, tmp_path):

@@ -189,6 +189,11 @@ def completed(model: ConjugateModel, record: Mapping[str, Any], whose: str) -> C
     ValueError
         if it states something else.
     """
+    if type(model).__name__ != record["class"]:
+        raise ArgumentError(
+            f"model: is a {type(model).__name__}, but that of {whose} a {record['class']}; give "
+            "that one, as it was given to the fit or as fit.model"
+        )
     stated = flat(record_of(model))
     left_open = {each.name for each in fields(model) if getattr(model, each.name) is None}
     theirs = {key: v for key, v in record.items() if key.partition(".")[0] not in left_open}
@@ -216,4 +221,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple) and not all(onp.ndim(entry) == 0 for entry in value):
         return {str(place): _plain(entry) for place, entry in enumerate(value)}
     array = onp.asarray(value)
-    return repr(value) if array.dtype == object else array
+    if array.dtype == object:
+        return repr(value)
+    return array if array.ndim else array.item()

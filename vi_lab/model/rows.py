@@ -152,14 +152,12 @@ class Blocks:
             seen += _length(block)
             yield block
         if seen not in {0, self.num_rows}:  # 0: an iterator that was used up before
-            first_missing = seen + _length(self.like) == self.num_rows
-            advice = (
-                "the first block is missing, so let the function of blocks begin anew at each call"
-                if first_missing
-                else "statistics were scaled wrongly, so give the true number"
-            )
+            missing = seen + _length(self.like) == self.num_rows
+            first = ", as if the first were missing: let a function begin anew at each call, or"
             raise ArgumentError(
-                f"num_rows: {self.num_rows} were announced, but the blocks held {seen}; {advice}"
+                f"num_rows: {self.num_rows} were announced, but the blocks held {seen}"
+                f"{first if missing else '; statistics were scaled wrongly, so'} give the true "
+                "number"
             )
 
     def parts(self, layout: Callable[[], onp.random.Generator]) -> Iterator[Part]:

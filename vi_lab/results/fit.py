@@ -200,14 +200,13 @@ class Fit:
 
 def _check_params(path: str | Path, params: Params, needed: Params) -> None:
     """Refuse saved parameters of other names or shapes than the family's on this space."""
-    found, wanted = (
-        {name: onp.shape(value) for name, value in sorted(each.items())}
-        for each in (params, needed)
-    )
-    if found != wanted:
+    shapes = {name: onp.shape(value) for name, value in sorted(params.items())}
+    wanted = {name: onp.shape(value) for name, value in sorted(needed.items())}
+    numbers = all(onp.asarray(value).dtype.kind == "f" for value in params.values())
+    if shapes != wanted or not numbers:
         raise ArgumentError(
-            f"path: {path} holds parameters of the shapes {found}, but the family has {wanted} "
-            "here; give the file of a fit of this model"
+            f"path: {path} must hold numbers of the shapes {wanted}, the parameters of the family "
+            f"here, but holds {shapes}; give the file of a fit of this model"
         )
 
 

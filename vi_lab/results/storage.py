@@ -106,7 +106,7 @@ def load_result(path: str | Path, model: Any, needed: Collection[str]) -> dict[s
     """
     check_methods("model", model, ("log_density", "constrain"), "the Model or Target of the fit")
     fields = load_fields(path, {*needed, "latents", "dim"})
-    latents, dim = [str(name) for name in fields.pop("latents")], fields.pop("dim")
+    latents, dim = [str(name) for name in onp.ravel(fields.pop("latents"))], fields.pop("dim")
     if latents != list(model.latents) or dim != model.dim:
         raise ArgumentError(
             f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
