@@ -41,18 +41,19 @@ that the model sees first. q(w) is stored as the normal q(u).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as onp
 
 import vi_lab.numpy as np
 from vi_lab.arrays import as_finite
-from vi_lab.checks import check_positive, shown
+from vi_lab.checks import check_positive
 from vi_lab.conjugate.factors import (
     gamma_kl,
     gamma_mean_log,
     normal_gamma_evidence,
 )
+from vi_lab.conjugate.frame import Frame, checked_frame, frame_of
 from vi_lab.conjugate.model import (
     ConjugateModel,
     Params,
@@ -64,16 +65,7 @@ from vi_lab.conjugate.model import (
 from vi_lab.distributions import Gamma
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array
-from vi_lab.errors import ArgumentError, ArgumentTypeError
-
-FRAME_ROWS = 2**16  # enough to choose a frame by
-
-
-class Frame(NamedTuple):
-    """Coordinates u of the coefficients: w = origin + basis u, (P,) and (P, P)."""
-
-    origin: onp.ndarray
-    basis: onp.ndarray
+from vi_lab.errors import ArgumentError
 
 
 class CoefficientsGamma(NamedTuple):
@@ -123,7 +115,7 @@ class LinearRegression(ConjugateModel):
             if not (precision > 0.0).all():
                 raise ArgumentError(f"precision: must be positive, not {self.precision!r}")
         if self.frame is not None:
-            object.__setattr__(self, "frame", _checked_frame(self.frame))
+            object.__setattr__(self, "frame", checked_frame(self.frame))
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -144,7 +136,7 @@ class LinearRegression(ConjugateModel):
                     f"{name}: has the shape {onp.shape(value)}, but there are {dim} covariates"
                 )
         if self.frame is None:
-            return replace(self, frame=_frame_of(rows))
+            return replace(self, frame=frame_of(rows))
         if self.frame.origin.shape != (dim,):
             raise ArgumentError(f"frame: is not for {dim} coefficients; leave it out")
         return self
@@ -306,7 +298,7 @@ class LinearRegression(ConjugateModel):
             )
         rows = self.check(rows)
         dim = rows.shape[1] - 1
-        frame = _frame_of(rows)
+        frame = frame_of(rows)
         model = replace(self, frame=frame)
         sums = model.statistics({}, rows)
         alpha = self._alpha({}, dim)
@@ -343,37 +335,6 @@ class LinearRegression(ConjugateModel):
         from_prior = frame.origin - self.mean + mean @ frame.basis.T
         variances = np.sum((frame.basis @ covariance) * frame.basis, axis=-1)
         return errors, from_prior**2 + variances
-
-
-def _checked_frame(frame: Any) -> Frame:
-    """``frame``, or the pair that is one: finite numbers (P,) and (P, P)."""
-    if not isinstance(frame, tuple) or len(frame) != 2:
-        raise ArgumentTypeError(
-            f"frame: must be a Frame(origin, basis), as in fit.model.frame, not {shown(frame)}"
-        )
-    origin, basis = as_finite("frame", frame[0]), as_finite("frame", frame[1])
-    square = origin.ndim == 1 and basis.shape == 2 * origin.shape
-    if not square or onp.linalg.slogdet(basis)[0] == 0.0:
-        raise ArgumentError(
-            f"frame: must have an origin (P,) and an invertible basis (P, P), but their shapes are "
-            f"{origin.shape} and {basis.shape}; leave it out, and one is found"
-        )
-    return Frame(origin, basis)
-
-
-def _frame_of(rows: onp.ndarray) -> Frame:
-    """The frame in which the covariates of ``rows`` are orthonormal, or nearly 0."""
-    thinned = rows[:: 1 + len(rows) // FRAME_ROWS]
-    covariates, response = thinned[:, :-1], thinned[:, -1]
-    length = onp.sqrt((covariates**2).sum(axis=0))
-    length[length == 0.0] = 1.0
-    left, values, right = onp.linalg.svd(
-        covariates / length, full_matrices=len(thinned) < covariates.shape[1]
-    )
-    rank = int((values > len(thinned) * onp.finfo(float).eps * values[0]).sum())
-    basis = right.T / length[:, None]
-    basis[:, :rank] /= values[:rank]
-    return Frame(origin=basis[:, :rank] @ (left[:, :rank].T @ response), basis=basis)
 
 
 def _gamma_mean(factor: dict[str, Array]) -> Array:
