@@ -10,7 +10,8 @@ A cell's tags change what is asked of it:
 ``nbval-ignore-output``
     outputs are not compared: for timings.
 ``tolerance-0.05``
-    numbers, integers too, may differ by 5%: for what depends on where a search ends.
+    numbers, integers too, may differ by 5%, and the pixels of a picture by that root mean
+    square: for what depends on where a search ends, and for rounding errors.
 ``monte-carlo``
     the cell shows a long chain, whose every draw hangs on the last bit: estimates and
     pictures may differ as those of two independent runs do (see `monte_carlo`); beside it,

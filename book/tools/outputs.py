@@ -38,7 +38,8 @@ def differences(
 ) -> Iterator[str]:
     """In words, how the outputs of a cell now differ from those stored.
 
-    Given a tolerance ``relative`` of its own, a cell's integers may differ by as much.
+    Given a tolerance ``relative`` of its own, a cell's integers may differ by as much, and its
+    picture by such a root mean square.
     With ``monte_carlo``, estimates and pictures may differ as those of two long chains do.
     """
     stored, fresh = _without_stderr(stored), _without_stderr(fresh)
@@ -90,8 +91,9 @@ def _without_estimates(
 
 def _compare(mime: str, old: Any, new: Any, relative: float | None) -> Iterator[str]:
     if mime == "image/png":
-        if (rms := pixel_rms(old, new)) > PIXEL_RMS:
-            yield f"the picture changed: pixel RMS {rms:.4f}, more than {PIXEL_RMS}"
+        limit = PIXEL_RMS if relative is None else relative
+        if (rms := pixel_rms(old, new)) > limit:
+            yield f"the picture changed: pixel RMS {rms:.4f}, more than {limit}"
     elif not isinstance(old, str):
         if old != new:
             yield f"{mime} was {old} and is now {new}"

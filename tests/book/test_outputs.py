@@ -69,6 +69,14 @@ def test_a_picture_of_other_draws_has_changed(x):
     assert pixel_rms(picture(x), picture(other)) > 5 * PIXEL_RMS
 
 
+def test_a_tolerance_of_the_cell_holds_for_its_picture_too(x):
+    other = picture(np.random.default_rng(2).normal(size=500))
+    changed = pixel_rms(picture(x), other)
+    stored, fresh = ([display(**{"image/png": p})] for p in (picture(x), other))
+    assert not list(differences(stored, fresh, 1.1 * changed))
+    assert list(differences(stored, fresh, 0.9 * changed))
+
+
 def stream(text, name="stdout"):
     return {"output_type": "stream", "name": name, "text": text}
 
