@@ -50,8 +50,8 @@ WRONG = [
     ({"average": TailAverage(1)}, "average: is for an optimizer of your choice"),
     ({"average": "tail", "optimizer": "adam"}, "average: 'tail' has no method 'init'; give Tail"),
     ({"average": TailAverage, "optimizer": "adam"}, "average: TailAverage is a class; give a v"),
-    ({"init": "posterior"}, "init: 'posterior' is no start; give 'prior', values by latent, "),
-    ({"init": 3.0}, "init: 3.0 is no start; give 'prior', values by latent, or a Fit"),
+    ({"init": "posterior"}, "init: 'posterior' is none of ['prior']"),
+    ({"init": 3.0}, "init: is the float 3.0; give 'prior', values by latent, or a Fit"),
     ({"init": {"a": 0.0}}, "init: needs exactly the latents ['a', 'b']; missing or unknown: ['b']"),
     ({"init": {"a": 0.0, "b": 1.0, "c": 1.0}}, "init: needs exactly the latents ['a', 'b']; "),
     ({"init": OTHER}, "init: is a fit on R^2, but the model lives on R^3"),
@@ -65,9 +65,12 @@ WRONG = [
     ({"seed": onp.random.default_rng(1)}, "seed: must be a whole number from 0 to 2^63 - 1, not G"),
     ({"engine": "torch"}, "engine: 'torch' is none of ('autograd', 'jax'); choose one of these"),
     ({"progress": "no"}, "progress: must be True or False, not 'no'"),
-    ({"callback": 3}, "callback: 3 cannot be called; give a function of (steps, params, losses)"),
-    ({"checkpoint": 3}, "checkpoint: 3 is no path; give one that ends in .npz"),
-    ({"checkpoint": "/nowhere/fit.npz"}, "checkpoint: there is no folder /nowhere; make it first"),
+    ({"callback": 3}, "callback: is the int 3; give a function of (steps, params, losses)"),
+    ({"checkpoint": 3}, "checkpoint: is the int 3; give the path of a file"),
+    (
+        {"checkpoint": "/nowhere/fit.npz"},
+        "checkpoint: there is no folder /nowhere to write fit.npz",
+    ),
 ]
 DETERMINISTIC = [
     ({"steps": 10}, "steps: mean(s) nothing to method='deterministic'"),
@@ -88,13 +91,13 @@ def test_a_wrong_argument_is_named_before_any_work(options, message, monkeypatch
         pytest.fail("the log density was evaluated")
 
     monkeypatch.setattr(type(MODEL.structure), "run", work)
-    with pytest.raises(ValueError, match="^" + re.escape(message)):
+    with pytest.raises(vl.ViLabError, match="^" + re.escape(message)):
         vl.advi(MODEL, **{"progress": False, **options})
 
 
 @pytest.mark.parametrize("model", [program, lambda z: -(z**2), None])
 def test_what_is_no_model_is_refused(model):
-    with pytest.raises(ValueError, match=r"^model: .* give a vl.Model\(program, \*\*data\), or"):
+    with pytest.raises(TypeError, match=r"^model: .* give a vl.Model\(program, \*\*data\), or"):
         vl.advi(model)
 
 

@@ -232,20 +232,10 @@ CONJUGATE = {
         {"model": NORMAL.model, "params": NORMAL.params, "statistics": {}},
         {"model": OBJECT, "params": PARAMS, "statistics": MAPPING, "rho": POSITIVE},
     ),
-    "conjugate.half_steps": Call(
-        lambda **arguments: list(conjugate.half_steps(**arguments)),
-        {"model": NORMAL.model, "params": NORMAL.params, "statistics": {}},
-        {"model": OBJECT, "params": PARAMS, "statistics": MAPPING, "rho": POSITIVE},
-    ),
     "conjugate.add_statistics": Call(
         conjugate.add_statistics,
         {"first": {"count": 1.0}, "second": {"count": 2.0}},
         {"first": MAPPING, "second": MAPPING + values({}, {"sum": 1.0})},
-    ),
-    "conjugate.scale_statistics": Call(
-        conjugate.scale_statistics,
-        {"statistics": {"count": 1.0}, "factor": 2.0},
-        {"statistics": MAPPING, "factor": FINITE},
     ),
     "conjugate.order_labels": Call(
         conjugate.order_labels, {"values": X}, {"values": FINITE_NUMBERS + values(1.0)}

@@ -131,7 +131,12 @@ X = np.random.default_rng(4).standard_normal((10, 2))
         (lambda: cavi(GaussianMixture(2, mean=0.0), X, **QUIET), "mean: must have the shape"),
         (lambda: cavi(GaussianMixture(2, scatter=1.0), X, **QUIET), "scatter: must have the sh"),
         (lambda: cavi(GaussianMixture(2), X, init="nearest", **QUIET), "init: 'nearest' is none"),
-        (lambda: GaussianMixture(2).responsibilities({}, X), "model: has not seen its data"),
+        (
+            lambda: GaussianMixture(2).responsibilities(
+                cavi(GaussianMixture(2), X, **QUIET).params, X
+            ),
+            "model: has not seen its data",
+        ),
         (
             lambda: GaussianMixture(2).prepare(X, 10).from_responsibilities(X, np.ones((10, 3))),
             r"responsibilities: must have the shape \(..., 10, 2\)",

@@ -122,7 +122,7 @@ from typing import Any, ClassVar, Self
 import numpy as onp
 
 from vi_lab.arrays import refuse_masked
-from vi_lab.checks import check_finite, check_instance, check_name, check_positive, shown
+from vi_lab.checks import check_instance, check_name, check_positive, shown
 from vi_lab.engine import Array
 from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError, ArgumentTypeError
@@ -349,8 +349,6 @@ def scale_statistics(statistics: Statistics, factor: float) -> Statistics:
 
     Leave the factor out, and every posterior is that of B rows: too wide by sqrt(N/B).
     """
-    check_instance("statistics", statistics, Mapping, STATISTICS)
-    check_finite("factor", factor)
     scaled: Statistics = tree_map(lambda value: factor * value, statistics)
     return scaled
 
@@ -359,10 +357,6 @@ def half_steps(
     model: ConjugateModel, params: Params, statistics: Statistics, rho: float = 1.0
 ) -> Iterator[tuple[str, Params]]:
     """The steps of each block in turn: yields the block's name and the parameters after it."""
-    check_instance("model", model, ConjugateModel, "a conjugate model")
-    check_params(model, params)
-    check_instance("statistics", statistics, Mapping, STATISTICS)
-    check_positive("rho", rho)
     for block in model.blocks:
         best = model.optimum(block, params, statistics)
         if rho != 1.0:  # where it is 1, what was there before is not even rounded in
@@ -379,6 +373,10 @@ def natural_step(
     rho = 1 is a sweep of coordinate ascent; smaller steps make stochastic CAVI (Hoffman et
     al. 2013, equation 26). Later blocks see the steps of earlier ones.
     """
+    check_instance("model", model, ConjugateModel, "a conjugate model")
+    check_params(model, params)
+    check_instance("statistics", statistics, Mapping, STATISTICS)
+    check_positive("rho", rho)
     for _, after in half_steps(model, params, statistics, rho):
         params = after
     return params
