@@ -72,6 +72,12 @@ def test_functions():
     checks.check_callable("x", None, "of z")
     checks.check_callable("x", len, "of z")
     assert refused(checks.check_callable, 3, "of z") == "x: is the int 3; give a function of z"
+    for function in (len, print, lambda z: z, lambda *all: all, lambda z, w=1: z):
+        checks.check_function("x", function, "of z", 1)
+    for function in (lambda: 1, lambda z, w: z, lambda *, z: z):
+        message = refused(checks.check_function, function, "of z", 1)
+        assert message.startswith("x: cannot be called with 1 arguments (")
+        assert message.endswith("; give a function of z")
 
 
 def test_a_file_that_can_be_written(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ Numbers that may be an engine's are checked in `vi_lab.arrays`.
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import os
 from collections.abc import Iterable, Mapping, Sized
@@ -200,16 +201,30 @@ def check_label(name: str, value: Any) -> None:
         raise ArgumentError(f"{name}: is empty; give a name of one letter at least")
 
 
-def check_callable(name: str, value: Any, signature: str) -> None:
-    """None, or something that can be called as ``signature``."""
+def check_callable(name: str, value: Any, signature: str, arguments: int | None = None) -> None:
+    """None, or what `check_function` takes."""
     if value is not None:
-        check_function(name, value, signature)
+        check_function(name, value, signature, arguments)
 
 
-def check_function(name: str, value: Any, signature: str) -> None:
-    """Something that can be called as ``signature``."""
+def check_function(name: str, value: Any, signature: str, arguments: int | None = None) -> None:
+    """Something that can be called as ``signature``, with so many ``arguments`` if they are known.
+
+    A function that is written in C may not say how many it takes, and passes.
+    """
     if not callable(value):
         raise ArgumentTypeError(f"{name}: is {described(value)}; give a function {signature}")
+    if arguments is None:
+        return
+    try:
+        inspect.signature(value).bind(*range(arguments))
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"{name}: cannot be called with {arguments} arguments ({error}); give a function "
+            f"{signature}"
+        ) from None
+    except ValueError:
+        pass
 
 
 def check_writable(name: str, path: str | Path) -> None:

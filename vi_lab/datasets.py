@@ -83,7 +83,7 @@ def radon(where: str = "minnesota") -> dict[str, onp.ndarray]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if ``where`` is neither "minnesota" nor "us".
     """
     files = {"minnesota": "radon_mn", "us": "radon_us"}
@@ -121,7 +121,7 @@ def posteriordb(name: str) -> dict[str, Any]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if it is none of `POSTERIORDB`.
     """
     check_name("name", name, POSTERIORDB)

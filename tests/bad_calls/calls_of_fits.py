@@ -64,6 +64,7 @@ OTHER_FIT = vl.cavi(GaussianMixture(2), X, progress=False, max_sweeps=1)
 FIT = vl.advi(TARGET, optimizer="adam", steps=1, progress=False)  # on another space than MODEL's
 
 ENGINE = optional(NAME)
+CALLBACK = optional(FUNCTION) + kinds(lambda: None, lambda steps: None, lambda a, b, c, d: None)
 START = kinds(3, Thing(), [1.0], True, onp.zeros(2))
 DICTIONARIES = values({}, {"nu": 1.0}, {3: 1.0}, {"mu": 1.0, "x": 2.0})
 FAMILY = values("unknown", "Mean_Field") + but(OBJECT, str) + kinds(vl.MeanFieldGaussian)
@@ -98,7 +99,7 @@ CALLS = {
             "seed": SEED,
             "engine": ENGINE,
             "progress": SWITCH,
-            "callback": optional(FUNCTION),
+            "callback": CALLBACK,
             "checkpoint": optional(TO_WRITE),
         },
     ),
@@ -137,7 +138,7 @@ CALLS = {
             "atol": NOT_NEGATIVE,
             "seed": SEED,
             "progress": SWITCH,
-            "callback": optional(FUNCTION),
+            "callback": CALLBACK,
         },
     ),
     "svi": Call(
@@ -159,7 +160,7 @@ CALLS = {
             "patience": whole(2),
             "seed": SEED,
             "progress": SWITCH,
-            "callback": optional(FUNCTION),
+            "callback": CALLBACK,
         },
         {"rows": "rows|num_rows"},
     ),

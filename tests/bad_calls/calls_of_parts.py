@@ -235,7 +235,7 @@ MODELS = {
         {
             "rows": kinds("x", None, 3, {}, [3], (None,)) + values([], (), ("x", "x")),
             "size": whole(1),
-            "blocks": optional(FUNCTION) + values(lambda: [{"x": X}]),
+            "blocks": optional(FUNCTION) + values(lambda: [{"x": X}]) + kinds(lambda n: []),
             "num_rows": optional(whole(1)) + values(4),
         },
         {"blocks": "blocks|num_rows"},

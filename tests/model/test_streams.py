@@ -39,7 +39,7 @@ def test_what_is_no_function_of_blocks(fit):
     for function, message in (
         (lambda: None, "the function returns None; return an iterator"),
         (lambda: 3, "the function returns the int 3; return an iterator"),
-        (lambda epoch: HALVES, "is called without arguments, but missing .* 'epoch'"),
+        (lambda epoch: HALVES, "cannot be called with 0 arguments .missing .* 'epoch'"),
     ):
         with pytest.raises(TypeError, match=f"^(rows|blocks): .*{message}"):
             fit(function)

@@ -174,7 +174,7 @@ def _check_draws(settings: Settings) -> None:
 
 def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path | None) -> None:
     check_bool("progress", progress)
-    check_callable("callback", callback, "of (steps, params, losses)")
+    check_callable("callback", callback, "of (steps, params, losses)", 3)
     if checkpoint is not None:
         check_writable("checkpoint", checkpoint)
 

@@ -96,7 +96,7 @@ def cavi(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for bad rows or settings.
     NonFiniteError
         if an ELBO stops being finite; it names the sweep.
@@ -204,7 +204,7 @@ def check_fit(
     check_not_negative("atol", atol)
     check_seed("seed", seed)
     check_bool("progress", progress)
-    check_callable("callback", callback, "of the steps done, the parameters and the ELBO")
+    check_callable("callback", callback, "of the steps done, the parameters and the ELBO", 3)
 
 
 def prepared(
@@ -249,7 +249,7 @@ def starting_params(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for parameters of other blocks than the model's, or with several starts.
     """
     if init is None or isinstance(init, str):

@@ -43,7 +43,7 @@ class GaussianTarget(ConjugateModel):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if the shapes do not fit, or ``precision`` is not symmetric and positive definite.
     """
 

@@ -83,7 +83,7 @@ class GaussianMixture(Mixture):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a hyper-parameter is out of range, or does not fit the rows.
     """
 

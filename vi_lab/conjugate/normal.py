@@ -77,7 +77,7 @@ class NormalModel(ConjugateModel):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for a mean that is not finite, or a strength, shape or rate that is not positive.
     """
 

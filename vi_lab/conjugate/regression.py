@@ -96,7 +96,7 @@ class LinearRegression(ConjugateModel):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for a precision, shape or rate that is not positive, or a mean that is not finite.
     """
 

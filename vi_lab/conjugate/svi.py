@@ -100,7 +100,7 @@ def svi(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for bad rows or settings, a batch larger than the data among them.
     NonFiniteError
         if an ELBO stops being finite; it names the step.

@@ -111,7 +111,7 @@ def check(distribution: Any, name: str, rule: Rule) -> None:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         naming the parameter, the rule and the first entry that breaks it.
     """
     value = getattr(distribution, name)
@@ -134,7 +134,7 @@ def check_one_of(distribution: Any, rules: Mapping[str, Rule]) -> str:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if none of them is given, or more than one.
     """
     given = [name for name in rules if getattr(distribution, name) is not None]

@@ -33,7 +33,7 @@ class Beta(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``alpha`` or ``beta`` is not positive.
     """
 
@@ -86,7 +86,7 @@ class Uniform(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant bound is not finite, or ``lower`` is not below ``upper``.
     """
 

@@ -51,7 +51,7 @@ class LKJCholesky(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if ``dim`` is not an integer of at least 2, or a constant ``concentration`` is
         not positive.
     """

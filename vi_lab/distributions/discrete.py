@@ -44,7 +44,7 @@ class Bernoulli(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         unless exactly one is given, or if a constant one is no probability (logit).
     """
 
@@ -80,7 +80,7 @@ class Binomial(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         unless exactly one of ``probs`` and ``logits`` is given, or if a constant
         argument is no count, probability or logit.
     """
@@ -123,7 +123,7 @@ class Poisson(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``rate`` is negative or not finite; 0 is allowed (no exposure).
     """
 
@@ -149,7 +149,7 @@ class Categorical(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         unless exactly one is given with an axis of categories, or if constant
         ``probs`` are no probabilities or do not sum to 1 (within 1e-8).
     """

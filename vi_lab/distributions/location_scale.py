@@ -83,7 +83,7 @@ class Normal(SymmetricLocationScale):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``loc`` is not finite or a constant ``scale`` not positive.
 
     Examples
@@ -122,7 +122,7 @@ class StudentT(SymmetricLocationScale):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``df`` or ``scale`` is not positive, or ``loc`` not finite.
     """
 
@@ -173,7 +173,7 @@ class Cauchy(SymmetricLocationScale):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``loc`` is not finite or a constant ``scale`` not positive.
     """
 
@@ -200,7 +200,7 @@ class Laplace(SymmetricLocationScale):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``loc`` is not finite or a constant ``scale`` not positive.
     """
 
@@ -227,7 +227,7 @@ class Logistic(SymmetricLocationScale):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``loc`` is not finite or a constant ``scale`` not positive.
     """
 

@@ -38,7 +38,7 @@ class Dirichlet(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``concentration`` is not positive, or a number instead of a vector.
     """
 
@@ -105,7 +105,7 @@ class MultivariateNormal(Distribution):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         unless exactly one matrix is given, square and fitting ``loc``; if a constant
         ``covariance`` is not symmetric and positive definite, or a constant
         ``scale_tril`` not lower triangular with a positive diagonal.

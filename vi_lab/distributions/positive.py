@@ -38,7 +38,7 @@ class HalfNormal(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``scale`` is not positive.
     """
 
@@ -79,7 +79,7 @@ class HalfCauchy(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``scale`` is not positive.
     """
 
@@ -121,7 +121,7 @@ class Exponential(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``rate`` is not positive.
     """
 
@@ -160,7 +160,7 @@ class Gamma(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``concentration`` or ``rate`` is not positive.
     """
 
@@ -211,7 +211,7 @@ class InverseGamma(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``concentration`` or ``scale`` is not positive.
     """
 
@@ -270,7 +270,7 @@ class LogNormal(Continuous):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a constant ``loc`` is not finite or a constant ``scale`` not positive.
     """
 

@@ -96,7 +96,7 @@ class Reparameterised:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     entropy: str = "closed_form"
@@ -200,7 +200,7 @@ def check_base_draws(estimator: Estimator, base_draws: BaseDraws, draws: int) ->
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
     if not getattr(estimator, "compares_draws", False):
         return
@@ -244,7 +244,7 @@ def get_estimator(estimator: str | Estimator) -> Estimator:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for an unknown name, or what is no estimator.
     """
     return choose("estimator", estimator, ESTIMATORS, ("negative_elbo",))

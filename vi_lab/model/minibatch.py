@@ -30,7 +30,7 @@ from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.data import as_array
 from vi_lab.model.rows import Arrays, Blocks, Convert
-from vi_lab.model.streams import begun
+from vi_lab.model.streams import BEGINS, begun
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ class Minibatch:
         object.__setattr__(self, "rows", tuple(self.rows))
         if self.num_rows is not None:
             check_whole("num_rows", self.num_rows, least=1)
-        begins = "that begins an iterator over the blocks, because each pass needs a new one"
-        check_callable("blocks", self.blocks, begins)
+        check_callable("blocks", self.blocks, BEGINS, 0)
         if (self.blocks is None) != (self.num_rows is None):
             raise ArgumentError(
                 "num_rows: is to be given with blocks, and only with them: the rows of arrays can "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,9 +87,11 @@ def posterior_predictive(
                 f"draws[{name!r}]: shape {array.shape} is not (number of draws, *{shape})"
             )
         flat[name] = array.reshape(-1, *shape)
+    count, data = math.prod(leading), sum(onp.size(value) for value in model.observed.values())
+    check_held("draws", count, data)
     rng = onp.random.default_rng(seed)
     replicated = []
-    rows = range(int(onp.prod(leading)))
+    rows = range(count)
     for i in progress_bar(rows, "posterior predictive", progress):
         given = {name: array[i] for name, array in flat.items()}
         replicated.append(model.run(Simulate(rng, given)).observed)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as onp
 
-from vi_lab.checks import check_whole, described, shown
+from vi_lab.checks import check_function, check_whole, described
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.maps import is_mapped
 from vi_lab.model.rows import LOOK_ROWS, Arrays, Blocks, Convert, Rows
+
+BEGINS = "that begins an iterator over the blocks, because each pass needs a new one"
 
 
 def source_of(rows: Any, check: Convert, num_rows: int | None = None) -> Arrays | Blocks:
@@ -78,15 +79,7 @@ def begun(name: str, function: Callable[[], Iterable[Any]]) -> Iterator[Any]:
 
 
 def _called(name: str, function: Callable[[], Iterable[Any]]) -> Iterable[Any]:
-    try:
-        inspect.signature(function).bind()
-    except TypeError as error:
-        raise ArgumentTypeError(
-            f"{name}: {shown(function)} is called without arguments, but {error}; give a function "
-            "of none"
-        ) from error
-    except ValueError:  # written in C: it does not say
-        pass
+    check_function(name, function, BEGINS, 0)
     blocks = function()
     if not isinstance(blocks, Iterable) or isinstance(blocks, str | Mapping):
         raise ArgumentTypeError(

@@ -90,7 +90,7 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for an unknown name, or what is no optimiser.
     """
     return choose("optimizer", optimizer, OPTIMIZERS, ("init", "update"))

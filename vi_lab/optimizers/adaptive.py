@@ -34,7 +34,7 @@ class Adagrad(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize
@@ -70,7 +70,7 @@ class WindowedAdagrad(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize = 0.001
@@ -113,7 +113,7 @@ class RMSProp(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize
@@ -152,7 +152,7 @@ class Adam(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize

@@ -57,7 +57,7 @@ class AdviSequence(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     eta: float | None = None

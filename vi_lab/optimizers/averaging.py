@@ -46,7 +46,7 @@ class TailAverage:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if ``start`` is not a whole number, 0 or more.
     """
 

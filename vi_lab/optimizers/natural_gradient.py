@@ -76,7 +76,7 @@ class NaturalGradient:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     coordinates: Coordinates

@@ -44,7 +44,7 @@ class DoWG(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     initial_distance: float = 1e-3

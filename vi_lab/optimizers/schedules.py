@@ -100,7 +100,7 @@ def robbins_monro_conditions(step_size: Any) -> Conditions:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         for a function without an ``exponent``: no finite number of its values would decide.
     """
     if callable(step_size) and not hasattr(step_size, "exponent"):
@@ -132,7 +132,7 @@ class RobbinsMonro:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     initial: float
@@ -180,7 +180,7 @@ class ConstantThenDecay:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     initial: float

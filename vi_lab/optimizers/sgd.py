@@ -21,7 +21,7 @@ class SGD(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize
@@ -49,7 +49,7 @@ class Momentum(Additive):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
     """
 
     step_size: StepSize

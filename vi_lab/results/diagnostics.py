@@ -64,7 +64,7 @@ def hdi(draws: Array, prob: float = 0.95) -> onp.ndarray:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if ``prob`` is not between 0 and 1, or the draws are none or not finite.
     """
     check_probability("prob", prob)

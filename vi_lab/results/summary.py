@@ -114,7 +114,7 @@ def summarise(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if ``prob`` is not between 0 and 1, there are no draws, or not equally many of all.
     """
     names, table = flatten_draws(draws, leading=2 if chains else 1)
@@ -185,7 +185,7 @@ def matching(rows: Sequence[str], names: Sequence[str]) -> list[str]:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         if a name means none.
     """
     chosen = []
