@@ -54,6 +54,7 @@ class JaxEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "jax"
+    version: str = jax.__version__
     parallel = True  # what XLA has compiled does not hold Python's lock
     numpy = _Numpy()
 

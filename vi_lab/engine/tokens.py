@@ -341,10 +341,10 @@ class Record(NamedTuple):
 @lru_cache(maxsize=4096)
 def _record(kind: Any) -> Record | None:
     """What is known of a class, if it is such a one."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
     if not (is_dataclass(kind) and in_library(kind.__module__)):
         return None
-    names = tuple(field.name for field in fields(kind))
-    return Record(f"{kind.__module__}.{kind.__qualname__}", names)
+    return Record(name, tuple(field.name for field in fields(kind)))
 
 
 @lru_cache(maxsize=4096)

@@ -177,7 +177,7 @@ class Model:
         self._watched.has_run()
         now = self._watched.now()
         plain = captured(constants, discovery.latents, scaling)
-        both = Captured(((("", "the model"), (plain,)), *now.parts), now.readable)
+        both = Captured(((("", ""), (plain,)), *now.parts), now.readable)
         structure = Structure(program, constants, discovery.latents, scaling, both)
         found_out = {"discovery": discovery, "some_data": some_data, "_structure": structure}
         for name, value in {**found_out, "_now": now}.items():
