@@ -1,9 +1,9 @@
 """Checkpoints: a fit on disk, between two blocks, from which it goes on bit for bit.
 
-A snapshot is a tree: dictionaries of arrays, numbers and strings. It holds the state of
-the random generator and of the source of minibatches along with the state of the fit, so what
-follows does not depend on whether the run was interrupted. Files are written whole
-or not at all (`vi_lab.results.storage`).
+A snapshot is a tree: dictionaries of arrays, numbers and strings, and of lists of arrays that
+are joined when it is written. It holds the state of the random generator and of the source of
+minibatches along with the state of the fit, so what follows does not depend on whether the run
+was interrupted. Files are written whole or not at all (`vi_lab.results.storage`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Checkpoint:
             remove_litter(self._path)
         self._identity = identity
         self._last: Snapshot | None = None
-        self._written = time.monotonic()
+        self._written, self._took = time.monotonic(), 0.0
         self._failed = False
 
     def load(self) -> Snapshot | None:
@@ -83,11 +83,14 @@ class Checkpoint:
         return snapshot
 
     def keep(self, take_snapshot: Callable[[], Snapshot]) -> None:
-        """Take a snapshot, and write it if the last writing was a second ago."""
+        """Take a snapshot, and write it if the last writing was a second ago.
+
+        If writing takes long, it is done less often: a twentieth of the time goes there at most.
+        """
         if self._path is None:
             return
         self._last = take_snapshot()
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+        if time.monotonic() - self._written > max(SECONDS_BETWEEN_WRITES, 20.0 * self._took):
             self._write(self._path, self._last)
 
     def write(self) -> None:
@@ -98,6 +101,7 @@ class Checkpoint:
 
     def _write(self, path: Path, snapshot: Snapshot) -> None:
         """Write ``snapshot``; if that fails, say so once, and let the fit go on."""
+        began = time.monotonic()
         try:
             save_arrays(path, **_flat({"identity": json.dumps(self._identity), **snapshot}))
         except (OSError, ArgumentError) as error:
@@ -109,6 +113,7 @@ class Checkpoint:
                 )
             self._failed = True
         self._written = time.monotonic()
+        self._took = self._written - began
 
 
 def generator_state(rng: onp.random.Generator) -> str:
@@ -122,7 +127,9 @@ def set_generator_state(rng: onp.random.Generator, state: Any) -> None:
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """A tree of dictionaries as one dictionary; an empty one leaves no trace."""
+    """A tree of dictionaries as one dictionary; an empty one, or a list, leaves no trace."""
+    if isinstance(tree, list):
+        return {path.removeprefix(SEPARATOR): onp.concatenate(tree)} if tree else {}
     if not isinstance(tree, dict):
         return {path.removeprefix(SEPARATOR): tree}
     leaves: dict[str, Any] = {}
