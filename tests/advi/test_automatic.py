@@ -229,7 +229,7 @@ def test_few_rows_a_step_shorten_the_first_steps_of_matrices_only():
 
     def first(model, family):
         settings = asked(model, family=family, engine="autograd")
-        search = Search(settings, onp.random.default_rng(0), Checkpoint(None, ""))
+        search = Search(settings, onp.random.default_rng(0), Checkpoint(None, {}))
         return search.begin(family, family.init(onp.zeros(3), 1.0), 1).memory["step_size"]
 
     for family, ratio in ((MeanFieldGaussian(), 1.0), (FullRankGaussian(), 0.2)):

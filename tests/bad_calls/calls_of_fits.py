@@ -117,6 +117,7 @@ CALLS = {
             "init": kinds(Thing(), "prior", [None], FIT) + DICTIONARIES + values([1.0, 2.0, 3.0]),
             "engine": ENGINE,
             "progress": SWITCH,
+            "checkpoint": optional(TO_WRITE),
         },
     ),
     "cavi": Call(

@@ -167,3 +167,51 @@ def test_a_saved_file_has_the_permissions_of_any_other_and_a_link_stays_one(fit,
     path.chmod(0o640)
     fit.save(path)
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+SCALE = 1.0
+
+
+def scaled(m, x, k=1):
+    mu = m.sample("mu", vl.Normal(0.0, SCALE))
+    m.observe("x", vl.Normal(k * mu, 1.0), x)
+
+
+def elsewhere(m, x, k=1):
+    mu = m.sample("mu", vl.Normal(0.0, SCALE))
+    m.observe("x", vl.Cauchy(k * mu, 1.0), x)
+
+
+@pytest.mark.parametrize("door", ["advi", "nuts"])
+@pytest.mark.filterwarnings("ignore::vi_lab.errors.ConvergenceWarning")
+def test_a_result_is_not_loaded_for_another_posterior(door, tmp_path, monkeypatch):
+    path, x = tmp_path / "result.npz", onp.array([1.0, 2.0])
+    if door == "advi":
+        result = vl.advi(vl.Model(scaled, x=x), seed=1, progress=False)
+    else:
+        result = vl.nuts(vl.Model(scaled, x=x), chains=1, draws=20, tune=20, progress=False)
+    result.save(path)
+    load = type(result).load
+    assert load(path, vl.Model(scaled, x=x.copy())).seed == result.seed
+    others = {
+        "data x": lambda: vl.Model(scaled, x=x + 1e-9),
+        "program": lambda: vl.Model(elsewhere, x=x),
+        r"data k \(not there\)": lambda: vl.Model(scaled, x=x, k=1),
+    }
+    for what, make in others.items():
+        with pytest.raises(ValueError, match=f"model: is not the one .* differ: {what}.* anew"):
+            load(path, make())
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    with pytest.raises(ValueError, match="differ: captured SCALE"):
+        load(path, vl.Model(scaled, x=x))
+
+
+def test_a_fit_is_no_start_for_other_latents_of_as_many_numbers():
+    def other(m):
+        m.sample("nu", vl.Normal(0.0, 1.0), shape=(2,))
+        m.sample("sd", vl.HalfNormal(1.0))
+
+    fit = vl.advi(MODEL, seed=1, progress=False)
+    vl.advi(vl.Model(program, x=onp.array([0.1, 0.2])), seed=1, init=fit, progress=False)
+    with pytest.raises(ValueError, match=r"init: is a fit of the latents .*'mu'.*'nu'"):
+        vl.advi(vl.Model(other), seed=1, init=fit, progress=False)

@@ -70,10 +70,11 @@ def run_chosen(
 
 def search_eta(
     settings: Settings, optimizer: Optimizer, params: Params, rng: onp.random.Generator
-) -> Optimizer:
+) -> tuple[Optimizer, Run | None]:
     """``optimizer``, or, if it is an `AdviSequence` without an eta, the best one of `ETAS`.
 
-    A trial that overflows loses.
+    A trial that overflows loses. Ctrl-C ends the search and the fit: the second value is then
+    what the best trial found so far.
 
     Raises
     ------
@@ -81,23 +82,39 @@ def search_eta(
         if every trial overflows.
     """
     if not isinstance(optimizer, AdviSequence) or optimizer.eta is not None:
-        return optimizer
+        return optimizer, None
     trial = replace(settings, steps=TRIAL_STEPS, progress=False, callback=None)
     seed = int(rng.integers(2**63))
-    found: dict[float, float] = {}
-    for eta in ETAS:
-        same_draws, nowhere = onp.random.default_rng(seed), Checkpoint(None, "a trial")
-        try:
-            run = run_chosen(trial, replace(optimizer, eta=eta), params, same_draws, nowhere)
-        except NonFiniteError:
-            continue
-        found[eta] = float(run.losses[-JUDGED_STEPS:].mean())
-    if not found:
+    found: dict[float, Run] = {}
+    last = Run(params, onp.empty(0), interrupted=False)
+    try:
+        for eta in ETAS:
+            same_draws, nowhere = onp.random.default_rng(seed), Checkpoint(None, {})
+            try:
+                last = run_chosen(trial, replace(optimizer, eta=eta), params, same_draws, nowhere)
+            except NonFiniteError:
+                continue
+            if last.interrupted:
+                break
+            if onp.isfinite(_judged(last)):
+                found[eta] = last
+    except KeyboardInterrupt:  # between two trials
+        last = replace(last, interrupted=True)
+    best = min(found, key=lambda eta: _judged(found[eta]), default=None)
+    if last.interrupted:
+        return optimizer, replace(last if best is None else found[best], interrupted=True)
+    if best is None:
         raise ArgumentError(
             f"optimizer: the loss overflowed within {TRIAL_STEPS} steps for every eta of {ETAS}; "
             "give a starting point with init=, or rescale the model"
         )
-    return replace(optimizer, eta=min(found, key=found.__getitem__))
+    return replace(optimizer, eta=best), None
+
+
+def _judged(run: Run) -> float:
+    """The loss of a trial."""
+    with onp.errstate(over="ignore"):
+        return float(run.losses[-JUDGED_STEPS:].mean())
 
 
 def _state(saved: Snapshot) -> tuple:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as onp
 
@@ -14,13 +15,16 @@ from vi_lab.advi.chosen import run_chosen, search_eta
 from vi_lab.advi.deterministic import run_deterministic
 from vi_lab.advi.settings import Callback, Settings, Start, checked
 from vi_lab.advi.starts import starting_params
-from vi_lab.errors import ConvergenceWarning
+from vi_lab.checks import check_writable
+from vi_lab.errors import ArgumentError, ConvergenceWarning
 from vi_lab.families import Family, Params
 from vi_lab.gradients import BaseDraws, Estimator
 from vi_lab.model import Posterior
 from vi_lab.optimizers import Average, Optimizer
+from vi_lab.progress import one_interrupt
 from vi_lab.results.checkpoint import Checkpoint
 from vi_lab.results.fit import Fit
+from vi_lab.results.identity import of_library, of_model, of_options
 
 
 def advi(
@@ -100,21 +104,26 @@ def advi(
         if the loss or a gradient stops being finite; it names the step and latent.
     """
     settings = checked(**locals())  # the arguments: there is nothing else yet
+    _check_earlier(model, init)
+    if checkpoint is not None:
+        check_writable("checkpoint", checkpoint)
     began = time.perf_counter()
-    run = _run(settings)
-    if run.convergence is not None and not run.convergence.converged:
-        warnings.warn(str(run.convergence), ConvergenceWarning, stacklevel=2)
-    return Fit(
-        model=model,
-        family=settings.family,
-        params=run.params,
-        losses=run.losses,
-        engine=settings.engine.name,
-        seed=settings.seed,
-        interrupted=run.interrupted,
-        seconds=time.perf_counter() - began,
-        convergence=run.convergence,
-    )
+    with one_interrupt():
+        run = _run(settings)
+        fit = Fit(
+            model=model,
+            family=settings.family,
+            params=run.params,
+            losses=run.losses,
+            engine=settings.engine.name,
+            seed=settings.seed,
+            interrupted=run.interrupted,
+            seconds=time.perf_counter() - began,
+            convergence=run.convergence,
+        )
+        if run.convergence is not None and not run.convergence.converged:
+            warnings.warn(str(run.convergence), ConvergenceWarning, stacklevel=2)
+    return fit
 
 
 def _run(settings: Settings) -> Run:
@@ -124,25 +133,43 @@ def _run(settings: Settings) -> Run:
     if settings.method == "deterministic":
         return run_deterministic(settings, params, rng)
     if settings.optimizer is None:
-        how = repr(settings.estimator)
-        return run_automatic(settings, params, rng, _checkpoint(settings, params, how))
-    optimizer = search_eta(settings, settings.optimizer, params, rng)
-    how = f"{settings.estimator!r}, {optimizer!r}, {settings.average!r}"
-    return run_chosen(settings, optimizer, params, rng, _checkpoint(settings, params, how))
+        return run_automatic(settings, params, rng, _checkpoint(settings, params))
+    optimizer, interrupted = search_eta(settings, settings.optimizer, params, rng)
+    if interrupted is not None:
+        return interrupted
+    checkpoint = _checkpoint(settings, params, optimizer=optimizer, average=settings.average)
+    return run_chosen(settings, optimizer, params, rng, checkpoint)
 
 
-def _checkpoint(settings: Settings, start: Params, how: str) -> Checkpoint:
-    """The file to go on from, which belongs to fits that were asked to do the same.
-
-    Start and data go in by the log density of the start: other data give another one.
-    """
+def _checkpoint(settings: Settings, start: Params, **chosen: Any) -> Checkpoint:
+    """The file to go on from, which belongs to fits that were asked to do the same."""
     if settings.checkpoint is None:
-        return Checkpoint(None, "")
-    model = settings.model
-    density = sum(model.terms(start["loc"]).values())
+        return Checkpoint(None, {})
+    options = of_options(
+        family=settings.family,
+        draws=settings.draws,
+        base_draws=settings.base_draws,
+        estimator=settings.estimator,
+        seed=settings.seed,
+        start=start,
+        **chosen,
+    )
     return Checkpoint(
         settings.checkpoint,
-        f"{settings.family!r} for {list(model.latents)} on R^{model.dim}, log density {density!r} "
-        f"at the start, {settings.draws} draws, {settings.base_draws!r}, {how}, seed "
-        f"{settings.seed}, {settings.engine.name}",
+        {**of_library(settings.engine), **of_model(settings.model), **options},
     )
+
+
+def _check_earlier(model: Posterior, init: Start) -> None:
+    """Refuse a start from a fit of other latents: of as many numbers, but with other meanings."""
+    if not isinstance(init, Fit):
+        return
+    theirs, ours = (
+        {name: tuple(posterior.unconstrained_shapes[name]) for name in posterior.latents}
+        for posterior in (init.model, model)
+    )
+    if list(theirs.items()) != list(ours.items()):
+        raise ArgumentError(
+            f"init: is a fit of the latents {theirs}, but the model has {ours}; give a start by "
+            "name, init={name: value}, such as the means of those that they share"
+        )

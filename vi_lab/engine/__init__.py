@@ -58,6 +58,9 @@ class Engine(Namespace, Protocol):
 
     name: str
 
+    version: str
+    """of the package that runs: another may round otherwise"""
+
     parallel: bool
     """whether functions that it runs on several threads run at the same time"""
 

@@ -8,6 +8,7 @@ a map is a loop over rows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,6 +86,7 @@ class AutogradEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "autograd"
+    version = f"{version('autograd')} on NumPy {onp.__version__}"
     parallel = False
     numpy = _numpy
 

@@ -8,7 +8,8 @@ XLA compiles loops (`vi_lab.engine.xla`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,10 +19,14 @@ import numpy as onp
 from jax import lax
 
 from vi_lab.engine import Array, Tree, running
+from vi_lab.engine.captured import captured
 from vi_lab.engine.floats import LARGE, LOG_SMALLEST
 from vi_lab.engine.xla import FEW_ROWS, compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
+
+MOST_COMPILED = 128  # functions that are kept compiled; a fit of a new program makes some six
+_one_at_a_time = Lock()
 
 
 class _Numpy:
@@ -49,6 +54,7 @@ class JaxEngine:
     """See :class:`vi_lab.engine.Engine` for what each operator means."""
 
     name = "jax"
+    version: str = jax.__version__
     parallel = True  # what XLA has compiled does not hold Python's lock
     numpy = _Numpy()
 
@@ -63,11 +69,13 @@ class JaxEngine:
         *,
         few_rows: bool = False,
     ) -> Callable:
-        jitted = _jitted(function, static, few_rows)
-
         def run(*args: Tree) -> Tree:
+            fixed = tuple((i, _Fixed(args[i])) for i in sorted(static))
+            with _one_at_a_time:  # or two chains would compile the same
+                jitted = _jitted(function, fixed, few_rows)
+            others = [x for i, x in enumerate(args) if i not in static]
             with jax.enable_x64(True):
-                return jax.tree.map(onp.asarray, jitted(*args))
+                return jax.tree.map(onp.asarray, jitted(*others))
 
         return run
 
@@ -126,16 +134,34 @@ class JaxEngine:
         return lax.stop_gradient(x)
 
 
-@cache
-def _jitted(function: Callable[..., Tree], static: tuple[int, ...], few_rows: bool) -> Callable:
-    """One compiled function for each function: `jax.jit` remembers by identity."""
+class _Fixed:
+    """A static argument, equal to another if functions of the two are compiled to the same."""
 
-    def traced(*args: Tree) -> Tree:
+    def __init__(self, value: Any) -> None:
+        self.value, self._captured = value, captured(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self._captured == other._captured
+
+    def __hash__(self) -> int:
+        return hash(self._captured)
+
+
+@lru_cache(maxsize=MOST_COMPILED)
+def _jitted(
+    function: Callable[..., Tree], fixed: tuple[tuple[int, _Fixed], ...], few_rows: bool
+) -> Callable:
+    """``function`` with its ``fixed`` arguments in their places, compiled for the others."""
+
+    def traced(*others: Tree) -> Tree:
+        args = list(others)
+        for place, argument in fixed:
+            args.insert(place, argument.value)
         with running(ENGINE):
             return function(*args)
 
     options = _options_for_few_rows() if few_rows else {}
-    return jax.jit(traced, static_argnums=static, compiler_options=options)
+    return jax.jit(traced, compiler_options=options)
 
 
 @cache

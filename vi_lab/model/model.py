@@ -13,6 +13,7 @@ from vi_lab import engine as engines
 from vi_lab.arrays import as_real, check_generator, check_point, check_vector
 from vi_lab.checks import check_instance
 from vi_lab.engine import Array
+from vi_lab.engine.captured import Captured, Watched, captured
 from vi_lab.errors import ArgumentError
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
@@ -30,15 +31,18 @@ NUMBERS_AT_ONCE = 2**22  # draws times rows in one evaluation for all rows
 class Structure:
     """All of a model but its arrays: what a compiled function depends on.
 
-    Hashable: two models made of the same program, shapes and structural data have
-    equal structures and share their compiled code. With minibatches, ``scaling`` says
-    which terms are sums over rows, and a log density of some rows is scaled to all.
+    Two models whose programs have the same code and captured the same values
+    (`vi_lab.engine.captured`), of the same shapes and structural data, have equal structures
+    and share their compiled code. With minibatches, ``scaling`` says which terms are sums over
+    rows, and a log density of some rows is scaled to all.
     """
 
-    program: Callable[..., None]
-    constants: tuple[tuple[str, Any], ...]
-    latents: tuple[Latent, ...]
-    scaling: Scaling | None = None
+    program: Callable[..., None] = field(compare=False)
+    constants: tuple[tuple[str, Any], ...] = field(compare=False)
+    latents: tuple[Latent, ...] = field(compare=False)
+    scaling: Scaling | None = field(compare=False)
+    captured: Captured
+    """all of the above, by value"""
 
     @property
     def dim(self) -> int:
@@ -122,11 +126,14 @@ class Model:
     observed: heads (4,)
     """
 
-    structure: Structure
     arrays: dict[str, onp.ndarray] = field(repr=False)
     discovery: Discovery = field(repr=False)
     minibatch: Minibatch | None
     some_data: dict[str, onp.ndarray] = field(repr=False)
+    _structure: Structure = field(repr=False)
+    _watched: Watched = field(repr=False)
+    _now: Captured = field(repr=False)
+    """what the program captured when it was last looked at"""
 
     def __init__(
         self,
@@ -139,19 +146,48 @@ class Model:
         if minibatch is not None:
             check_instance("minibatch", minibatch, Minibatch, "a Minibatch(rows=..., size=...)")
         arrays, constants = split(data, rows=minibatch.rows if minibatch else ())
-        scaling, some_data = None, arrays
-        if minibatch is None:
-            discovery = discover(program, {**arrays, **dict(constants)})
+        watched = Watched(program)
+        for name, value in (("arrays", arrays), ("minibatch", minibatch), ("_watched", watched)):
+            object.__setattr__(self, name, value)
+        self._look(program, constants)
+
+    def _look(self, program: Callable[..., None], constants: tuple[tuple[str, Any], ...]) -> None:
+        """Find out by running it what is in ``program``; a second time, it must be the same.
+
+        Raises
+        ------
+        ValueError
+            if there are other latents now.
+        """
+        scaling, some_data = None, self.arrays
+        if self.minibatch is None:
+            discovery = discover(program, {**self.arrays, **dict(constants)})
         else:
-            found = discover_rows(program, minibatch, arrays, dict(constants))
+            found = discover_rows(program, self.minibatch, self.arrays, dict(constants))
             discovery, scaling = found.discovery, found.scaling
             some_data = found.some_data
-        structure = Structure(program, constants, discovery.latents, scaling)
-        object.__setattr__(self, "structure", structure)
-        object.__setattr__(self, "arrays", arrays)
-        object.__setattr__(self, "discovery", discovery)
-        object.__setattr__(self, "minibatch", minibatch)
-        object.__setattr__(self, "some_data", some_data)
+        before = getattr(self, "_structure", None)
+        if before is not None and before.latents != discovery.latents:
+            raise ArgumentError(
+                f"model: what its program {program_name(program)!r} captures has changed since it "
+                f"was made, and with it the latents, from {before.latents} to "
+                f"{discovery.latents}; make a new Model"
+            )
+        self._watched.has_run()
+        now = self._watched.now()
+        plain = captured(constants, discovery.latents, scaling)
+        both = Captured(((("", ""), (plain,)), *now.parts), now.readable)
+        structure = Structure(program, constants, discovery.latents, scaling, both)
+        found_out = {"discovery": discovery, "some_data": some_data, "_structure": structure}
+        for name, value in {**found_out, "_now": now}.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def structure(self) -> Structure:
+        """All but the arrays, as it is now: what the program captures may have changed."""
+        if self._watched.now() != self._now:
+            self._look(self._structure.program, self._structure.constants)
+        return self._structure
 
     @cached_property
     def data(self) -> dict[str, onp.ndarray]:
@@ -177,7 +213,7 @@ class Model:
     @property
     def num_rows(self) -> int:
         """N, the rows that minibatches are taken from; 0 without minibatches."""
-        return self.structure.scaling.num_rows if self.structure.scaling else 0
+        return self._structure.scaling.num_rows if self._structure.scaling else 0
 
     def minibatches(self, rng: onp.random.Generator) -> Batches:
         """The rows in random order, a batch a step.
@@ -199,24 +235,24 @@ class Model:
 
     @property
     def dim(self) -> int:
-        return self.structure.dim
+        return self._structure.dim
 
     @property
     def latents(self) -> tuple[str, ...]:
-        return tuple(latent.name for latent in self.structure.latents)
+        return tuple(latent.name for latent in self._structure.latents)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {latent.name: latent.shape for latent in self.structure.latents}
+        return {latent.name: latent.shape for latent in self._structure.latents}
 
     @property
     def unconstrained_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {latent.name: latent.unconstrained_shape for latent in self.structure.latents}
+        return {latent.name: latent.unconstrained_shape for latent in self._structure.latents}
 
     @property
     def slices(self) -> dict[str, slice]:
         """Where each latent lies in z."""
-        return {latent.name: slice(latent.start, latent.stop) for latent in self.structure.latents}
+        return {latent.name: slice(latent.start, latent.stop) for latent in self._structure.latents}
 
     @property
     def supports(self) -> dict[str, Support]:
@@ -281,7 +317,7 @@ class Model:
         if not self.discovery.deterministics and set(self.supports) == set(self.latents):
             return {
                 latent.name: to_support(self.supports[latent.name]).forward(latent.of(z))
-                for latent in self.structure.latents
+                for latent in self._structure.latents
             }
         run = engines.get(engine).compile(_constrain_batch, static=(0,))
         flat = run(self.structure, z.reshape(-1, self.dim), self._data_for_latents)

@@ -19,6 +19,7 @@ from vi_lab import engine as engines
 from vi_lab.arrays import as_real, check_generator, check_point, check_vector
 from vi_lab.checks import check_function, check_held, check_instance, check_label, check_whole
 from vi_lab.engine import Array, namespace
+from vi_lab.engine.captured import Captured, Watched
 from vi_lab.errors import ArgumentError
 from vi_lab.model.rows import Batches
 
@@ -49,7 +50,8 @@ class Target:
     density: Callable[[Array], Array]
     dim: int
     name: str = "z"
-    structure: BareDensity = field(init=False, repr=False, compare=False)
+    _structure: BareDensity = field(init=False, repr=False, compare=False)
+    _watched: Watched = field(init=False, repr=False, compare=False)
 
     data: ClassVar[dict[str, onp.ndarray]] = {}
     shared_data: ClassVar[dict[str, onp.ndarray]] = {}
@@ -63,8 +65,22 @@ class Target:
         check_held("dim", self.dim, POINTS)
         check_label("name", self.name)
         object.__setattr__(self, "dim", int(self.dim))
-        structure = BareDensity(self.density, *_understood(self.density, self.dim))
-        object.__setattr__(self, "structure", structure)
+        object.__setattr__(self, "_watched", Watched(self.density))
+        self._look()
+
+    def _look(self) -> None:
+        """Find out what ``density`` takes, by calling it."""
+        takes = _understood(self.density, self.dim)
+        self._watched.has_run()
+        structure = BareDensity(self.density, *takes, self._watched.now())
+        object.__setattr__(self, "_structure", structure)
+
+    @property
+    def structure(self) -> BareDensity:
+        """The density, as it is now: what it captures may have changed."""
+        if self._watched.now() != self._structure.captured:
+            self._look()
+        return self._structure
 
     @property
     def latents(self) -> tuple[str, ...]:
@@ -124,9 +140,11 @@ class Target:
 class BareDensity:
     """A `vi_lab.model.LogDensity` that is a function of z alone."""
 
-    density: Callable[[Array], Array]
+    density: Callable[[Array], Array] = field(compare=False)
     takes_vectors: bool
     takes_batches: bool
+    captured: Captured
+    """what ``density`` is and depends on, by value"""
 
     def log_density(self, z: Array, data: Mapping[str, Array]) -> Array:
         if self.takes_vectors:
@@ -148,6 +166,10 @@ def _log_density_batch(structure: BareDensity, z: Array) -> Array:
 def _number(value: Array) -> Array:
     """A value of shape (), or (1,) as some functions of one dimension give it, as a number."""
     return np.reshape(value, ()) if onp.ndim(value) else value
+
+
+def _of(density: Callable[[Array], Array], z: Array) -> Array:
+    return density(z)
 
 
 def _understood(density: Callable[[Array], Array], dim: int) -> tuple[bool, bool]:
@@ -201,7 +223,7 @@ def _value(density: Callable[[Array], Array], z: onp.ndarray, shape: tuple[int, 
         try:
             value = density(z)
         except (AttributeError, RuntimeError):  # what only an engine's arrays can, or operators
-            value = engines.get().compile(density)(z)
+            value = engines.get().compile(_of, static=(0,))(density, z)
     value = as_real("it", value)
     if onp.shape(value) != shape and not (shape == () and onp.size(value) == 1):
         raise ArgumentError(f"it gives the shape {onp.shape(value)}")

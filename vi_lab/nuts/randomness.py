@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as onp
 
 from vi_lab.nuts.trajectory import Noise
+from vi_lab.results.checkpoint import Snapshot, generator_state, set_generator_state
 
 TRANSITIONS_PER_BLOCK = 1_000
+STREAMS = ("starts", "normals", "uniforms")
 NUMBERS_PER_BLOCK = 2**20  # 8 MB of noise, and as much again of records
 
 
@@ -56,3 +58,12 @@ class Randomness:
     def start_point(self, radius: float) -> onp.ndarray:
         """(D,), uniform on (-radius, radius)."""
         return self.starts.uniform(-radius, radius, self.noise.momentum.shape[1])
+
+    def snapshot(self) -> Snapshot:
+        """Where each stream is."""
+        return {name: generator_state(getattr(self, name)) for name in STREAMS}
+
+    def restore(self, saved: Snapshot) -> None:
+        """Go back to where a snapshot was taken."""
+        for name in STREAMS:
+            set_generator_state(getattr(self, name), saved[name])

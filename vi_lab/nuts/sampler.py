@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as onp
@@ -23,8 +24,9 @@ from vi_lab.checks import (
     check_probability,
     check_seed,
     check_whole,
+    check_writable,
 )
-from vi_lab.engine import Array
+from vi_lab.engine import Array, Engine
 from vi_lab.errors import ArgumentError, ConvergenceWarning
 from vi_lab.model import Model, Target
 from vi_lab.nuts.randomness import Randomness
@@ -33,7 +35,9 @@ from vi_lab.nuts.side_by_side import side_by_side
 from vi_lab.nuts.starts import given_starts
 from vi_lab.nuts.trajectory import Record
 from vi_lab.nuts.walk import Block, Chain, Run, walk
-from vi_lab.progress import progress_bar
+from vi_lab.progress import one_interrupt, progress_bar
+from vi_lab.results.checkpoint import Checkpoint, Snapshot
+from vi_lab.results.identity import of_library, of_model, of_options
 
 DEEPEST = 30  # doublings: a billion steps
 
@@ -50,6 +54,7 @@ def nuts(
     init: Mapping[str, Array] | Array | None = None,
     engine: str | None = None,
     progress: bool = True,
+    checkpoint: str | Path | None = None,
 ) -> NutsResult:
     """Draw from the posterior with the no-U-turn sampler, adapted in windows as Stan does.
 
@@ -76,6 +81,9 @@ def nuts(
         (see `vi_lab.nuts.starts`)
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with divergences and step size
+    checkpoint : a file (.npz) to write chains and draws to, about once a second and at the end,
+        and to go on from if it is there: draws that were interrupted and resumed are, to the
+        bit, those that were not. With more ``draws`` than before it adds to them
 
     Returns
     -------
@@ -99,63 +107,98 @@ def nuts(
     check_bool("progress", progress)
     if engine is not None:
         check_name("engine", engine, engines.NAMES)
+    if checkpoint is not None:
+        check_writable("checkpoint", checkpoint)
     began = time.perf_counter()
     chosen = engines.get(engine)
     starts = None if init is None else given_starts(model, init, chains)
+    options = {**settings, "seed": seed, "target_accept": target_accept, "init": starts}
+    kept = _checkpoint(checkpoint, model, chosen, options)
+    saved = kept.load() or {}
     walks = []
     for c in range(chains):
         randomness = Randomness.from_seed(seed, c, model.dim, max_depth)
-        run = Run(chosen, model, randomness, target_accept)
+        state = saved.get(str(c), {}).get("state")
+        run = Run(chosen, model, randomness, target_accept, state)
         walks.append(walk(run, tune, draws, None if starts is None else starts[c]))
-    with progress_bar(None, "NUTS, warm-up", progress, total=chains * (tune + draws)) as bar:
-        collected = Collected(chains, bar)
-        interrupted = False
-        try:
-            with closing(side_by_side(chosen, walks)) as blocks:
-                for c, block in blocks:
-                    collected.add(c, block)
-        except KeyboardInterrupt:
-            if not collected.kept:
-                raise KeyboardInterrupt(
-                    f"nuts: interrupted after {collected.done} of {bar.total} transitions of all "
-                    "chains, before each had a draw to keep"
-                ) from None
-            interrupted = True
-    records = collected.joined()
-    result = NutsResult(
-        model=model,
-        z=records.z,
-        step_size=onp.array([onp.exp(c.averaging.log_step_size) for c in collected.chains()]),
-        inverse_mass_matrix=onp.stack([c.inverse_mass_matrix for c in collected.chains()]),
-        max_depth=max_depth,
-        engine=chosen.name,
-        seed=seed,
-        interrupted=interrupted,
-        seconds=time.perf_counter() - began,
-        **{name: getattr(records, name) for name in STATISTICS},
-    )
-    if interrupted:
-        kept = f"nuts: interrupted; kept the first {records.z.shape[1]} of {draws} draws a chain"
-        warnings.warn(kept, ConvergenceWarning, stacklevel=2)
-    for problem in result.problems:
-        warnings.warn(problem, ConvergenceWarning, stacklevel=2)
+    total = chains * (tune + draws)
+    with one_interrupt(), progress_bar(None, "NUTS, warm-up", progress, total=total) as bar:
+        collected = Collected(chains, bar, saved)
+        interrupted = _collect(collected, side_by_side(chosen, walks), kept)
+        if interrupted and not collected.kept:
+            raise KeyboardInterrupt(
+                f"nuts: interrupted after {collected.done} of {total} transitions of all chains, "
+                "before each had a draw to keep"
+            )
+        records = collected.joined(draws)
+        result = NutsResult(
+            model=model,
+            z=records.z,
+            step_size=onp.array([onp.exp(c.averaging.log_step_size) for c in collected.chains()]),
+            inverse_mass_matrix=onp.stack([c.inverse_mass_matrix for c in collected.chains()]),
+            max_depth=max_depth,
+            engine=chosen.name,
+            seed=seed,
+            interrupted=interrupted,
+            seconds=time.perf_counter() - began,
+            **{name: getattr(records, name) for name in STATISTICS},
+        )
+        if interrupted:
+            number = records.z.shape[1]
+            first = f"nuts: interrupted; kept the first {number} of {draws} draws a chain"
+            warnings.warn(first, ConvergenceWarning, stacklevel=2)
+        for problem in result.problems:
+            warnings.warn(problem, ConvergenceWarning, stacklevel=2)
     return result
+
+
+def _collect(
+    collected: Collected, blocks: Generator[tuple[int, Block], None, None], kept: Checkpoint
+) -> bool:
+    """Take in all ``blocks``; whether Ctrl-C ended it before."""
+    try:
+        with closing(blocks):
+            for c, block in blocks:
+                collected.add(c, block)
+                kept.keep(collected.snapshot)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        kept.write()
+    return False
+
+
+def _checkpoint(path: str | Path | None, model: Any, engine: Engine, options: Any) -> Checkpoint:
+    """The file to go on from; how many draws it has is no matter."""
+    if path is None:
+        return Checkpoint(None, {})
+    same = {name: value for name, value in options.items() if name != "draws"}
+    return Checkpoint(path, {**of_library(engine), **of_model(model), **of_options(**same)})
 
 
 class Collected:
     """What the chains have handed over, and a progress bar that shows it."""
 
-    def __init__(self, chains: int, bar: Any) -> None:
+    def __init__(self, chains: int, bar: Any, saved: Snapshot) -> None:
         self.done = 0
+        self._lengths = [0] * chains
         self._walked: list[Chain | None] = [None] * chains
+        self._states: list[Snapshot] = [{} for _ in range(chains)]
         self._records: list[list[Record]] = [[] for _ in range(chains)]
         self._bar = bar
         self._divergences = 0
+        for name, part in saved.items():
+            state, c = part["state"], int(name)
+            record = Record(**part["record"]) if "record" in part else None
+            self.add(c, Block(Chain.restore(state["chain"]), int(part["length"]), state, record))
 
     def add(self, c: int, block: Block) -> None:
         """The next block of chain ``c``; those of warm-up are counted, and dropped."""
         self.done += block.length
+        self._lengths[c] += block.length
         self._walked[c] = block.chain
+        if block.state is not None:
+            self._states[c] = block.state
         if block.record is not None:
             if not any(self._records):
                 self._bar.set_description("NUTS")
@@ -166,6 +209,19 @@ class Collected:
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(block.length)
 
+    def snapshot(self) -> Snapshot:
+        """What each chain has handed over, and what it needs to go on."""
+        chains = enumerate(zip(self._states, self._lengths, self._records, strict=True))
+        return {
+            str(c): {
+                "state": state,
+                "length": length,
+                "record": {n: [getattr(r, n) for r in records] for n in Record._fields},
+            }
+            for c, (state, length, records) in chains
+            if state
+        }
+
     @property
     def kept(self) -> int:
         """The draws that every chain has."""
@@ -175,9 +231,9 @@ class Collected:
         """The chains where they are now, once each has draws."""
         return [chain for chain in self._walked if chain is not None]
 
-    def joined(self) -> Record:
-        """The draws that every chain has, with axes (C, N, ...)."""
-        kept = self.kept
+    def joined(self, draws: int) -> Record:
+        """The draws that every chain has, with axes (C, N, ...), ``draws`` at most."""
+        kept = min(self.kept, draws)
         each = [
             [onp.concatenate(parts)[:kept] for parts in zip(*records, strict=True)]
             for records in self._records

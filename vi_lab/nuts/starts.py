@@ -54,9 +54,9 @@ def obstacle(point: Point, step_size: Array) -> Obstacle | None:
     return None
 
 
-def random_starts(randomness: Randomness) -> Iterator[onp.ndarray]:
-    """`STARTS` points z (D,): from a box, then from boxes that shrink."""
-    for attempt in range(STARTS):
+def random_starts(randomness: Randomness, first: int = 0) -> Iterator[onp.ndarray]:
+    """`STARTS` points z (D,): from a box, then from boxes that shrink; not the ``first`` ones."""
+    for attempt in range(first, STARTS):
         halvings = max(0, attempt + 1 - STARTS // 2)
         yield randomness.start_point(RADIUS / 2.0**halvings)
 

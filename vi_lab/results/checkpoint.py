@@ -1,16 +1,18 @@
 """Checkpoints: a fit on disk, between two blocks, from which it goes on bit for bit.
 
-A snapshot is a tree: dictionaries of arrays, numbers and strings. It holds the state of
-the random generator and of the source of minibatches along with the state of the fit, so what
-follows does not depend on whether the run was interrupted. Files are written whole
-or not at all (`vi_lab.results.storage`).
+A snapshot is a tree: dictionaries of arrays, numbers and strings, and of lists of arrays that
+are joined when it is written. It holds the state of the random generator and of the source of
+minibatches along with the state of the fit, so what follows does not depend on whether the run
+was interrupted. Files are written whole or not at all (`vi_lab.results.storage`).
 """
 
 from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ import numpy as onp
 
 from vi_lab.checks import check_writable
 from vi_lab.errors import ArgumentError
-from vi_lab.results.storage import load_arrays, save_arrays
+from vi_lab.results.identity import Identity, differences
+from vi_lab.results.storage import load_arrays, remove_litter, save_arrays
 
 SECONDS_BETWEEN_WRITES = 1.0
 SEPARATOR = "/"
@@ -32,16 +35,24 @@ class Checkpoint:
     Parameters
     ----------
     path : where; a file that is there already is gone on from
-    settings : what the fit was asked to do, in words: another fit's file is refused
+    identity : what is fitted, and what was asked (`vi_lab.results.identity`): the file of another
+        fit is refused
+
+    Raises
+    ------
+    ValueError
+        if the path cannot be written to: now, not after the first seconds of the fit.
     """
 
-    def __init__(self, path: str | Path | None, settings: str) -> None:
-        if path is not None:
-            check_writable("checkpoint", path)  # now, not after the first seconds of the fit
+    def __init__(self, path: str | Path | None, identity: Identity) -> None:
         self._path = None if path is None else Path(path)
-        self._settings = settings
+        if self._path is not None:
+            check_writable("checkpoint", self._path)
+            remove_litter(self._path)
+        self._identity = identity
         self._last: Snapshot | None = None
-        self._written = time.monotonic()
+        self._written, self._took = time.monotonic(), 0.0
+        self._failed = False
 
     def load(self) -> Snapshot | None:
         """The snapshot in the file; None if there is no file yet.
@@ -49,32 +60,60 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            if the file belongs to a fit with other settings.
+            if the file is damaged, or belongs to another fit; the message says what differs.
         """
         if self._path is None or not self._path.exists():
             return None
-        snapshot = _nested(load_arrays(self._path))
-        theirs = str(snapshot.pop("settings", "it is no checkpoint"))
-        if theirs != self._settings:
+        try:
+            snapshot = _nested(load_arrays(self._path))
+        except ArgumentError as error:
+            message = str(error).removeprefix("path: ")
             raise ArgumentError(
-                f"checkpoint: {self._path} was written by another fit ({theirs}; this one is "
-                f"{self._settings}); give another path, or delete the file to start anew"
+                f"checkpoint: {message}; give another path, or delete the file to start anew"
+            ) from error
+        if "identity" not in snapshot:
+            found = ["it is no checkpoint, or one of an earlier release"]
+        else:
+            found = differences(json.loads(str(snapshot.pop("identity"))), self._identity)
+        if found:
+            raise ArgumentError(
+                f"checkpoint: {self._path} was written by another fit ({'; '.join(found)}); give "
+                "another path, or delete the file to start anew"
             )
         return snapshot
 
     def keep(self, take_snapshot: Callable[[], Snapshot]) -> None:
-        """Take a snapshot, and write it if the last writing was a second ago."""
+        """Take a snapshot, and write it if the last writing was a second ago.
+
+        If writing takes long, it is done less often: a twentieth of the time goes there at most.
+        """
         if self._path is None:
             return
         self._last = take_snapshot()
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
-            self.write()
+        if time.monotonic() - self._written > max(SECONDS_BETWEEN_WRITES, 20.0 * self._took):
+            self._write(self._path, self._last)
 
     def write(self) -> None:
-        """Write the last snapshot that was kept."""
+        """The fit is over: write the last snapshot that was kept, come what may."""
         if self._path is not None and self._last is not None:
-            save_arrays(self._path, **_flat({"settings": self._settings, **self._last}))
+            with suppress(KeyboardInterrupt):  # there is nothing left to interrupt
+                self._write(self._path, self._last)
+
+    def _write(self, path: Path, snapshot: Snapshot) -> None:
+        """Write ``snapshot``; if that fails, say so once, and let the fit go on."""
+        began = time.monotonic()
+        try:
+            save_arrays(path, **_flat({"identity": json.dumps(self._identity), **snapshot}))
+        except (OSError, ArgumentError) as error:
+            if not self._failed:
+                warnings.warn(
+                    f"checkpoint: {path} could not be written ({error}). The fit goes on, and "
+                    "tries again; see to the folder and the disk",
+                    stacklevel=2,
+                )
+            self._failed = True
         self._written = time.monotonic()
+        self._took = self._written - began
 
 
 def generator_state(rng: onp.random.Generator) -> str:
@@ -88,7 +127,9 @@ def set_generator_state(rng: onp.random.Generator, state: Any) -> None:
 
 
 def _flat(tree: Any, path: str = "") -> dict[str, Any]:
-    """A tree of dictionaries as one dictionary; an empty one leaves no trace."""
+    """A tree of dictionaries as one dictionary; an empty one, or a list, leaves no trace."""
+    if isinstance(tree, list):
+        return {path.removeprefix(SEPARATOR): onp.concatenate(tree)} if tree else {}
     if not isinstance(tree, dict):
         return {path.removeprefix(SEPARATOR): tree}
     leaves: dict[str, Any] = {}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,13 +14,17 @@ import numpy as onp
 
 from vi_lab.checks import check_methods, check_readable, check_writable
 from vi_lab.errors import ArgumentError
+from vi_lab.progress import held_interrupts
+from vi_lab.results.identity import differences, of_library, of_model
+
+PART = ".part"  # ends the name of a file that is being written
 
 
 def save_arrays(path: str | Path, **arrays: Any) -> None:
     """Write ``arrays`` to ``path`` (.npz); an interrupted write leaves the old file.
 
     The archive is written beside its destination and then renamed, which a file
-    system does in one step. A link stays one, to the new file.
+    system does in one step. A link stays one, to the new file. Ctrl-C waits until that is done.
 
     Raises
     ------
@@ -28,16 +33,40 @@ def save_arrays(path: str | Path, **arrays: Any) -> None:
     """
     check_writable("path", path)
     path = Path(path).resolve()
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    temporary = Path(name)
+    remove_litter(path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+    with held_interrupts():
+        try:
+            with temporary.open("wb") as file:
+                onp.savez(file, allow_pickle=False, **arrays)
+            if path.exists():
+                temporary.chmod(path.stat().st_mode)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def remove_litter(path: str | Path) -> None:
+    """Remove what a process that was killed while it wrote ``path`` has left beside it."""
+    path = Path(path).resolve()
+    for temporary in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+        number = temporary.name[len(path.name) + 1 : -len(PART)]
+        if number.isdecimal() and int(number) != os.getpid() and not _runs(int(number)):
+            temporary.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is such a process; where that cannot be asked, there may be."""
+    if os.name != "posix":
+        return True
     try:
-        with os.fdopen(handle, "wb") as file:
-            onp.savez(file, allow_pickle=False, **arrays)
-        temporary.chmod(path.stat().st_mode if path.exists() else 0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def load_arrays(path: str | Path) -> dict[str, onp.ndarray]:
@@ -60,8 +89,9 @@ def load_arrays(path: str | Path) -> dict[str, onp.ndarray]:
 
 
 def save_result(path: str | Path, model: Any, **fields: Any) -> None:
-    """Write the fields of a result of ``model``, and the names of its latents."""
-    save_arrays(path, latents=list(model.latents), dim=model.dim, **fields)
+    """Write the fields of a result of ``model``, and which model that is."""
+    identity = json.dumps({**of_model(model), **of_library(None)})
+    save_arrays(path, latents=list(model.latents), dim=model.dim, identity=identity, **fields)
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -102,7 +132,8 @@ def load_result(path: str | Path, model: Any, needed: Collection[str]) -> dict[s
     ------
     FileNotFoundError
     TypeError, ValueError
-        if ``model`` is none or has other latents, or the file lacks some of the ``needed`` fields.
+        if ``model`` is none, has other latents, data or another program, or the file lacks some of
+        the ``needed`` fields.
     """
     check_methods("model", model, ("log_density", "constrain"), "the Model or Target of the fit")
     fields = load_fields(path, {*needed, "latents", "dim"})
@@ -112,11 +143,21 @@ def load_result(path: str | Path, model: Any, needed: Collection[str]) -> dict[s
             f"model: has the latents {list(model.latents)} on R^{model.dim}, but {path} was "
             f"saved from {latents} on R^{dim}; give the model that it was made from"
         )
+    if "identity" in fields:  # of releases before it was written, latents say all that is known
+        _check_identity(path, model, json.loads(fields.pop("identity")))
     return fields
 
 
-def _umask() -> int:
-    """The permissions that new files of this process lack: asking sets them, so set them back."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _check_identity(path: str | Path, model: Any, theirs: dict[str, str]) -> None:
+    """Refuse a model whose posterior is another than that of the file."""
+    ours, library = of_model(model), of_library(None)
+    there = {name: value for name, value in theirs.items() if name not in library}
+    if theirs.get("Python") != library["Python"]:  # whose code cannot be compared
+        ours.pop("program"), there.pop("program", None)
+    found = differences(there, ours)
+    if found:
+        raise ArgumentError(
+            f"model: is not the one that {path} was saved from; these differ: {', '.join(found)}. "
+            "What was found is about that posterior, not about this: give the program and the "
+            "data that it was made from, or fit this model anew"
+        )
