@@ -31,7 +31,8 @@ from typing import Any, Protocol
 import numpy as onp
 
 import vi_lab.numpy as np
-from vi_lab.arrays import as_shape
+from vi_lab.arrays import as_real, as_shape
+from vi_lab.checks import check_instance
 from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.transforms import Identity, to_support
@@ -220,6 +221,34 @@ class Simulate:
                 f"factor {name!r}: a program with a factor has no prior to simulate from; "
                 "use m.sample and m.observe, or simulate given draws of its latents"
             )
+
+
+def of_every_latent(values: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, onp.ndarray]:
+    """Constrained ``values`` of every latent, broadcast to the ``shapes``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        if a latent is missing, unknown, of another shape, or no number.
+    """
+    check_instance("values", values, Mapping, "a value for each latent, by name")
+    wrong = set(shapes) ^ set(values)
+    if wrong:
+        raise ArgumentError(
+            f"values: need exactly the latents {list(shapes)}; "
+            f"missing or unknown: {sorted(wrong, key=str)}"
+        )
+    full = {}
+    for name, shape in shapes.items():
+        value = as_real(f"{name}: the value", values[name])
+        try:
+            full[name] = onp.broadcast_to(onp.asarray(value, dtype=float), shape)
+        except ValueError:
+            raise ArgumentError(
+                f"{name}: the value has the shape {onp.shape(value)}, but the latent {shape}; "
+                "give one of that shape"
+            ) from None
+    return full
 
 
 def draw_of_shape(

@@ -10,14 +10,21 @@ from typing import Any
 import numpy as onp
 
 from vi_lab import engine as engines
-from vi_lab.arrays import as_real, check_generator, check_point, check_vector
+from vi_lab.arrays import check_generator, check_point, check_vector
 from vi_lab.checks import check_instance
 from vi_lab.engine import Array
 from vi_lab.engine.captured import Captured, Watched, captured
 from vi_lab.errors import ArgumentError
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
-from vi_lab.model.handlers import Conditioned, Constrain, Latent, Unconstrain, Unconstrained
+from vi_lab.model.handlers import (
+    Conditioned,
+    Constrain,
+    Latent,
+    Unconstrain,
+    Unconstrained,
+    of_every_latent,
+)
 from vi_lab.model.minibatch import Minibatch, Scaling
 from vi_lab.model.row_terms import ROWS_AT_ONCE, discover_rows, observed_values
 from vi_lab.model.rows import Batches, Keyed
@@ -290,7 +297,7 @@ class Model:
         ValueError
             if a latent is missing, unknown, or of another shape.
         """
-        handler = Conditioned(self._constrained(values))
+        handler = Conditioned(of_every_latent(values, self.shapes))
         self.run(handler)
         return float(sum(handler.terms.values()))
 
@@ -333,30 +340,9 @@ class Model:
         ValueError
             if a latent is missing, unknown, of another shape, or outside its support.
         """
-        handler = Unconstrain(self.structure.by_name, self._constrained(values))
+        handler = Unconstrain(self.structure.by_name, of_every_latent(values, self.shapes))
         self.structure.run(handler, self._data_for_latents)
         return handler.z
-
-    def _constrained(self, values: Mapping[str, Any]) -> dict[str, onp.ndarray]:
-        """``values`` of every latent, broadcast to their shapes."""
-        check_instance("values", values, Mapping, "a value for each latent, by name")
-        wrong = set(self.latents) ^ set(values)
-        if wrong:
-            raise ArgumentError(
-                f"values: need exactly the latents {list(self.latents)}; "
-                f"missing or unknown: {sorted(wrong, key=str)}"
-            )
-        full = {}
-        for name, shape in self.shapes.items():
-            value = as_real(f"{name}: the value", values[name])
-            try:
-                full[name] = onp.broadcast_to(onp.asarray(value, dtype=float), shape)
-            except ValueError:
-                raise ArgumentError(
-                    f"{name}: the value has the shape {onp.shape(value)}, but the latent {shape}; "
-                    "give one of that shape"
-                ) from None
-        return full
 
     def run(self, handler: Any) -> Any:
         """Run the program once, eagerly, with ``handler`` as its ``m``."""
