@@ -22,7 +22,7 @@ wrong value, and 3 of the wrong kind. An array of the wrong shape, and a diction
 names than were asked for, are wrong values; an array of text is of the wrong kind.
 
 The message of either begins with what is wrong and a colon: with the argument's name, or, for
-what a program or a file holds, with that: ``latent 'mu': ``, ``data 'x': ``. What is wrong and
+what a program or a file holds, with that: ``latent 'mu':``, ``data 'x':``. What is wrong and
 what to do about it follow.
 """
 
