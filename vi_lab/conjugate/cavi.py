@@ -12,22 +12,14 @@ leading axis of the parameters; a start that has converged leaves the arrays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import islice
-from types import NoneType
 from typing import Any, NamedTuple, Self
 
 import numpy as onp
 
-from vi_lab.arrays import as_finite
 from vi_lab.checks import (
-    check_bool,
-    check_callable,
-    check_held,
-    check_instance,
-    check_not_negative,
-    check_seed,
     check_whole,
 )
 from vi_lab.conjugate.model import (
@@ -37,20 +29,16 @@ from vi_lab.conjugate.model import (
     add_statistics,
     natural_step,
 )
-from vi_lab.conjugate.result import ConjugateFit, completed, final_elbos, record_of
-from vi_lab.engine import Array
-from vi_lab.engine.trees import tree_leaves, tree_map
+from vi_lab.conjugate.result import ConjugateFit, final_elbos
+from vi_lab.conjugate.starts import Start, check_fit, prepared
+from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from vi_lab.model.rows import Arrays, Blocks
 from vi_lab.model.streams import begun, source_of
 from vi_lab.progress import held_interrupts, progress_bar
-from vi_lab.results.storage import flat
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
 SAME_OPTIMUM = 0.01  # nats: starts that end so close are counted together
-
-Start = str | Mapping[str, Mapping[str, Array]] | ConjugateFit | None
-"""The name of a way of starting, parameters, or a fit to go on from."""
 
 SweepCallback = Callable[[int, Params, onp.ndarray], Any]
 """``callback(sweeps_done, params, elbos)`` after each sweep, with the parameters (R, ...) and the
@@ -187,44 +175,6 @@ def _sweeps(
         yield ascent
 
 
-def check_fit(
-    model: Any, init: Any, *, rtol: Any, atol: Any, seed: Any, progress: Any, callback: Any
-) -> None:
-    """The arguments that `cavi` and `svi` share.
-
-    Raises
-    ------
-    TypeError, ValueError
-    """
-    wanted = "a conjugate model with its priors, such as vi_lab.conjugate.NormalModel()"
-    check_instance("model", model, ConjugateModel, f"{wanted} (for other models there is advi)")
-    wanted = "a ConjugateFit, the name of a way of starting, or parameters by block (fit.params)"
-    check_instance("init", init, (NoneType, str, Mapping, ConjugateFit), wanted)
-    check_not_negative("rtol", rtol)
-    check_not_negative("atol", atol)
-    check_seed("seed", seed)
-    check_bool("progress", progress)
-    check_callable("callback", callback, "of the steps done, the parameters and the ELBO", 3)
-
-
-def prepared(
-    model: ConjugateModel,
-    source: Arrays | Blocks | None,
-    init: Start,
-    rng: onp.random.Generator,
-    starts: int,
-) -> tuple[ConjugateModel, Params, onp.ndarray]:
-    """The model after a first look at its rows, parameters to start from, and those rows."""
-    if isinstance(init, ConjugateFit):
-        model, init = completed(model, flat(record_of(init.model)), "init"), init.params
-    if source is None:
-        first = onp.empty(0)
-    else:
-        first = source.look(rng)["rows"]
-        model = model.prepare(first, source.num_rows)
-    return model, starting_params(model, init, first, rng, starts), first
-
-
 def total_statistics(
     model: ConjugateModel, params: Params, source: Arrays | Blocks | None
 ) -> Statistics:
@@ -236,53 +186,6 @@ def total_statistics(
     return reduce(
         add_statistics, (model.statistics(params, block["rows"]) for block in source.blocks(size))
     )
-
-
-def starting_params(
-    model: ConjugateModel,
-    init: str | Mapping[str, Mapping[str, Array]] | None,
-    rows: onp.ndarray,
-    rng: onp.random.Generator,
-    starts: int,
-) -> Params:
-    """What ``init`` asks for, with a leading axis of ``starts``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        for parameters of other blocks than the model's, or with several starts.
-    """
-    if init is None or isinstance(init, str):
-        if starts > 1:
-            one = model.init(rows, onp.random.default_rng(0), method=init)
-            check_held("starts", starts, sum(onp.size(leaf) for leaf in tree_leaves(one)))
-        return model.init(rows, rng, starts=starts, method=init)
-    if starts != 1:
-        raise ArgumentError(f"init: parameters are one start, but starts is {starts}; set it to 1")
-    if set(init) != set(model.blocks):
-        raise ArgumentError(
-            f"init: has the blocks {sorted(init, key=str)}, the model {sorted(model.blocks)}"
-        )
-    # What the model itself would start from shows what it needs; its generator is not ours.
-    needed = model.init(rows, onp.random.default_rng(0))
-    return {block: _like(f"init[{block!r}]", init[block], needed[block]) for block in model.blocks}
-
-
-def _like(
-    what: str, given: Mapping[str, Array], needed: Mapping[str, Array]
-) -> dict[str, onp.ndarray]:
-    """``given`` parameters of a block as one start, (1, ...), in the shapes of those ``needed``."""
-    if not isinstance(given, Mapping) or set(given) != set(needed):
-        found = sorted(given) if isinstance(given, Mapping) else repr(given)
-        raise ArgumentError(f"{what}: needs the parameters {sorted(needed)}, not {found}")
-    arrays = {name: onp.array(as_finite(f"{what}[{name!r}]", given[name]))[None] for name in needed}
-    for name, array in arrays.items():
-        if array.shape != needed[name].shape:
-            raise ArgumentError(
-                f"{what}: {name} must have the shape {needed[name].shape[1:]}, not "
-                f"{array.shape[1:]}"
-            )
-    return arrays
 
 
 def take(params: Params, starts: onp.ndarray | int) -> Params:

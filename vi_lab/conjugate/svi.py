@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as onp
 
 from vi_lab.checks import check_whole
-from vi_lab.conjugate.cavi import Start, check_fit, prepared, take, total_statistics
+from vi_lab.conjugate.cavi import take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
+from vi_lab.conjugate.starts import Start, check_fit, prepared
 from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from vi_lab.model.rows import Arrays, Batches, Blocks, InTurn, Keyed
 from vi_lab.model.streams import source_of
