@@ -2,9 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as onp
@@ -32,9 +35,7 @@ QUIET: dict[str, Any] = {"progress": False, "seed": 3}
 @pytest.fixture(autouse=True)
 def _written_at_once(monkeypatch):
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", -1.0)
-    monkeypatch.setattr(
-        Checkpoint, "_took", property(lambda _: 0.0, lambda *_: None), raising=False
-    )
+    monkeypatch.setattr(checkpoints, "SHARE_OF_WRITES", 1.0)
 
 
 def chains(**options: Any) -> Any:
@@ -300,3 +301,16 @@ def _settings() -> Any:
 
     names = ("steps", "progress", "callback")
     return make_dataclass("Asked", names)(10, False, None)
+
+
+# ------------------------------------------------------------------------------- kill -9
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_at_random_moments_and_resumed(tmp_path):
+    """Five of each door; `killed.py` says what is looked at, and takes more by hand."""
+    script = Path(__file__).with_name("killed.py")
+    said = subprocess.run(
+        [sys.executable, str(script), "5"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.count("all the same bits") == 4
