@@ -12,17 +12,28 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-IMPATIENCE = 5.0  # seconds
+DOUBLE = 0.5  # seconds in which somebody who presses twice has done so
+IMPATIENCE = 5.0  # seconds after which a press is another one
 
 
 def progress_bar(
-    iterable: Iterable[Any] | None, description: str, show: bool, total: int | None = None
+    iterable: Iterable[Any] | None,
+    description: str,
+    show: bool,
+    total: int | None = None,
+    initial: int = 0,
 ) -> Any:
     """A tqdm bar over ``iterable`` (or a manual one of ``total`` steps); silent unless ``show``."""
     from tqdm import tqdm
 
     return tqdm(
-        iterable, desc=description, total=total, disable=not show, leave=True, dynamic_ncols=True
+        iterable,
+        desc=description,
+        total=total,
+        initial=initial,
+        disable=not show,
+        leave=True,
+        dynamic_ncols=True,
     )
 
 
@@ -51,6 +62,11 @@ class Interrupts:
         elif now - self._first > IMPATIENCE:
             self._previous(number, frame)
 
+    def outlast_the_second(self) -> None:
+        """Wait until a second press, if there is one, has come."""
+        if self._first is not None:
+            time.sleep(max(0.0, self._first + DOUBLE - time.monotonic()))
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Within the block the first is noted, not raised: what is begun is ended."""
@@ -66,11 +82,14 @@ def one_interrupt() -> Iterator[Interrupts]:
     """Within the block the first Ctrl-C is raised, and those that follow at once are not.
 
     Whoever presses twice wants an end, and gets it: the result so far. It takes a moment to put
-    together, which the second press would destroy. After five seconds one is raised again.
+    together, which the second press would destroy; and if it takes none, the second would be
+    raised where the result is about to be used, so half a second passes first. After five
+    seconds one is raised again.
     Python lets only the main thread handle signals: elsewhere nothing is changed.
     """
     with _handling(Interrupts) as handler:
         yield handler
+        handler.outlast_the_second()
 
 
 @contextmanager

@@ -140,6 +140,7 @@ CALLS = {
             "seed": SEED,
             "progress": SWITCH,
             "callback": CALLBACK,
+            "checkpoint": optional(TO_WRITE),
         },
     ),
     "svi": Call(
@@ -162,6 +163,7 @@ CALLS = {
             "seed": SEED,
             "progress": SWITCH,
             "callback": CALLBACK,
+            "checkpoint": optional(TO_WRITE),
         },
         {"rows": "rows|num_rows"},
     ),

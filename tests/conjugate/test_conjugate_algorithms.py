@@ -11,6 +11,7 @@ import pytest
 from peak import only_on_linux, printed_by
 
 import vi_lab as vl
+import vi_lab.progress
 from vi_lab.conjugate import (
     GaussianMixture,
     GaussianTarget,
@@ -226,12 +227,14 @@ def test_interrupted_while_it_is_prepared(fit: Any) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interrupt_is_raised_at_once() -> None:
+def test_a_second_interrupt_is_raised_if_it_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient(Asked):
         def prepare(self, rows: Any, num_rows: int) -> Any:
             signal.raise_signal(signal.SIGINT)
             return super().prepare(rows, num_rows)
 
+    assert cavi(Impatient(), X, **QUIET).interrupted
+    monkeypatch.setattr(vi_lab.progress, "IMPATIENCE", -1.0)
     with pytest.raises(KeyboardInterrupt):
         cavi(Impatient(), X, **QUIET)
 

@@ -12,15 +12,17 @@ leading axis of the parameters; a start that has converged leaves the arrays.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial, reduce
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as onp
 
 from vi_lab.checks import (
     check_whole,
+    check_writable,
 )
 from vi_lab.conjugate.model import (
     ConjugateModel,
@@ -35,7 +37,9 @@ from vi_lab.engine.trees import tree_map
 from vi_lab.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from vi_lab.model.rows import Arrays, Blocks
 from vi_lab.model.streams import begun, source_of
-from vi_lab.progress import held_interrupts, progress_bar
+from vi_lab.progress import one_interrupt, progress_bar
+from vi_lab.results.checkpoint import Checkpoint, Snapshot
+from vi_lab.results.identity import of_library, of_options, of_rows
 
 ROWS_PER_BLOCK = 2**16  # shared by the starts: local factors of so many rows are held at a time
 SAME_OPTIMUM = 0.01  # nats: starts that end so close are counted together
@@ -57,6 +61,7 @@ def cavi(
     seed: int = 0,
     progress: bool = True,
     callback: SweepCallback | None = None,
+    checkpoint: str | Path | None = None,
 ) -> ConjugateFit:
     """Fit q by coordinate ascent, all rows in every sweep.
 
@@ -77,6 +82,9 @@ def cavi(
     seed : random starts follow from it
     progress : show a progress bar
     callback : see `SweepCallback`
+    checkpoint : a file (.npz) to write the state of the fit to, about once a second and at the
+        end, and to go on from if it is there: an interrupted and resumed fit is, to the bit, the
+        one that was not interrupted
 
     Returns
     -------
@@ -95,18 +103,22 @@ def cavi(
     check_whole("max_sweeps", max_sweeps, least=1)
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
-    with held_interrupts() as pressed:
-        source = _source(model, rows)
-        model, params, _ = prepared(model, source, init, rng, starts)
-
-    ascent = _Ascent.before(params, starts)
-    trace: list[onp.ndarray] = []
-    interrupted, stopped = bool(pressed), False
-    with progress_bar(None, "CAVI", progress, total=max_sweeps) as bar:
+    options = {"starts": starts, "init": init, "rtol": rtol, "atol": atol, "seed": seed}
+    stopped = False
+    with one_interrupt() as ctrl_c, progress_bar(None, "CAVI", progress, total=max_sweeps) as bar:
+        with ctrl_c.held():
+            source = _source(model, rows)
+            kept = file_of(checkpoint, "CAVI", model, rows, source, options)
+            model, params, _ = prepared(model, source, init, rng, starts)
+            ascent, trace = _Ascent.restored(kept.load(), params, starts)
+            bar.update(ascent.sweeps)
+        interrupted = ctrl_c.pressed
         try:
             sweeps = _sweeps(model, ascent, source, rtol, atol)
-            for ascent in islice(sweeps, 0 if interrupted else max_sweeps):
+            left = 0 if interrupted else max(0, max_sweeps - ascent.sweeps)
+            for ascent in islice(sweeps, left):
                 trace.append(ascent.reached)
+                kept.keep(partial(ascent.snapshot, trace))
                 bar.update(1)
                 bar.set_postfix(elbo=f"{ascent.elbos.max():.8g}", moving=len(ascent.moving))
                 if callback is not None:
@@ -115,25 +127,60 @@ def cavi(
                     break
         except KeyboardInterrupt:
             interrupted = True
-    if len(trace) < ascent.sweeps:  # interrupted between the two
-        trace.append(ascent.reached)
-    start_elbos = onp.array(trace).reshape(-1, starts).T
-    converged = int(onp.argmax(final_elbos(start_elbos))) not in ascent.moving
+        finally:
+            kept.write()
+        if len(trace) < ascent.sweeps:  # interrupted between the two
+            trace.append(ascent.reached)
+        start_elbos = onp.array(trace).reshape(-1, starts).T
+        converged = int(onp.argmax(final_elbos(start_elbos))) not in ascent.moving
+        return ConjugateFit(
+            algorithm="CAVI",
+            model=model,
+            start_params=ascent.params,
+            start_elbos=start_elbos,
+            seen=_rows_seen(model, source, len(trace)),
+            converged=converged,
+            verdict=_verdict(start_elbos, converged, interrupted, stopped),
+            seed=seed,
+            interrupted=interrupted,
+            seconds=time.perf_counter() - began,
+        )
+
+
+def _rows_seen(model: ConjugateModel, source: Arrays | Blocks | None, sweeps: int) -> onp.ndarray:
+    """Rows read up to each sweep: without local latents, the first one's statistics serve all."""
     num_rows = source.num_rows if source is not None else 0
-    # Without local latents the statistics of the first sweep serve all others
-    passes = onp.arange(1, len(trace) + 1) if model.has_local_latents else onp.ones(len(trace), int)
-    return ConjugateFit(
-        algorithm="CAVI",
-        model=model,
-        start_params=ascent.params,
-        start_elbos=start_elbos,
-        seen=num_rows * passes,
-        converged=converged,
-        verdict=_verdict(start_elbos, converged, interrupted, stopped),
-        seed=seed,
-        interrupted=interrupted,
-        seconds=time.perf_counter() - began,
+    return num_rows * (
+        onp.arange(1, sweeps + 1) if model.has_local_latents else onp.ones(sweeps, int)
     )
+
+
+def file_of(
+    path: str | Path | None,
+    algorithm: str,
+    model: ConjugateModel,
+    rows: Any,
+    source: Arrays | Blocks | None,
+    options: Mapping[str, Any],
+) -> Checkpoint:
+    """The file of a fit: of this model, with its priors as they were given, on these rows.
+
+    Raises
+    ------
+    ValueError
+        if it cannot be written, or ``rows`` cannot be read again.
+    """
+    if path is None:
+        return Checkpoint(None, {})
+    check_writable("checkpoint", path)
+    if isinstance(rows, Iterator):
+        raise ArgumentError(
+            "checkpoint: a fit that goes on reads its rows again, and these are an iterator, which "
+            "cannot begin again; give rows as a function that returns one, or leave checkpoint out"
+        )
+    of_data = {} if source is None else of_rows(source)
+    asked = of_options(algorithm=algorithm, model=model, **options)
+    return Checkpoint(path, {**of_library(None), **of_data, **asked})
 
 
 class _Ascent(NamedTuple):
@@ -150,6 +197,20 @@ class _Ascent(NamedTuple):
         """Where all starts stand before the first sweep."""
         elbos = onp.full(starts, -onp.inf)
         return cls(params, elbos, elbos, onp.arange(starts), 0)
+
+    def snapshot(self, trace: list[onp.ndarray]) -> Snapshot:
+        """All that the rest of the fit depends on, and the ELBOs (T, R) so far."""
+        return {**self._asdict(), "trace": onp.array(trace)}
+
+    @classmethod
+    def restored(
+        cls, saved: Snapshot | None, params: Params, starts: int
+    ) -> tuple[Self, list[onp.ndarray]]:
+        """What a snapshot was taken of, and its trace; or the beginning, at ``params``."""
+        if saved is None:
+            return cls.before(params, starts), []
+        trace = list(saved.pop("trace"))
+        return cls(**{**saved, "sweeps": int(saved["sweeps"])}), trace
 
 
 def _sweeps(

@@ -18,13 +18,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as onp
 
 from vi_lab.checks import check_whole
-from vi_lab.conjugate.cavi import take, total_statistics
+from vi_lab.conjugate.cavi import file_of, take, total_statistics
 from vi_lab.conjugate.model import ConjugateModel, Params, natural_step, scale_statistics
 from vi_lab.conjugate.result import ConjugateFit
 from vi_lab.conjugate.starts import Start, check_fit, prepared
@@ -37,7 +39,8 @@ from vi_lab.optimizers.schedules import (
     check_step_size,
     step_size_at,
 )
-from vi_lab.progress import held_interrupts, progress_bar
+from vi_lab.progress import one_interrupt, progress_bar
+from vi_lab.results.checkpoint import Snapshot
 
 HOFFMAN = RobbinsMonro(initial=1.0, delay=0.0, forgetting=0.7)  # Hoffman et al.'s form
 DEFAULT_EPOCHS = 10
@@ -65,6 +68,7 @@ def svi(
     seed: int = 0,
     progress: bool = True,
     callback: StepCallback | None = None,
+    checkpoint: str | Path | None = None,
 ) -> ConjugateFit:
     """Fit q by natural-gradient steps on minibatches of rows.
 
@@ -94,6 +98,7 @@ def svi(
     seed : the start and the order of the rows follow from it
     progress : show a progress bar
     callback : see `StepCallback`
+    checkpoint : as for `cavi`; not for a stream that cannot begin again
 
     Returns
     -------
@@ -115,47 +120,56 @@ def svi(
     check_whole("patience", patience, least=2)
     began = time.perf_counter()
     rng = onp.random.default_rng(seed)
-    with held_interrupts() as pressed:
-        source = source_of(rows, model.check, num_rows)
-        steps = _number_of_steps(steps, epochs, source.num_rows, batch)
-        every = _steps_between_evaluations(evaluate_every, steps)
-        model, params, first = prepared(model, source, init, rng, 1)
-        test = _test_rows(model, first if evaluate_on is None else evaluate_on)
-    watch = _Watch(model, test, source.num_rows)
-    at = _Position(params, 0, 0)
-    evaluations: list[tuple[int, float]] = []  # rows read, ELBO
-    converged = stopped = False
-    interrupted = bool(pressed)
-    with progress_bar(None, "SVI", progress, total=steps) as bar:
-        try:
-            positions = _steps(model, at, source, batch, step_size, rng)
-            for at in islice(positions, 0 if interrupted else steps):
-                bar.update(1)
-                if at.steps % every and at.steps < steps:
-                    continue
-                evaluations.append((at.rows, watch.elbo(at)))
-                elbo = evaluations[-1][1]
-                bar.set_postfix(elbo=f"{elbo:.8g}")
-                converged = _settled(evaluations[-patience:], patience, rtol, atol)
-                if callback is not None:
-                    stopped = bool(callback(at.steps, take(at.params, 0), elbo))
-                if converged or stopped:
-                    break
-        except KeyboardInterrupt:
-            interrupted = True
-    evaluations = _with_last(evaluations, watch, at)
-    return ConjugateFit(
-        algorithm="SVI",
-        model=model,
-        start_params=at.params,
-        start_elbos=onp.array([[elbo for _, elbo in evaluations]]),
-        seen=onp.array([read for read, _ in evaluations], dtype=int),
-        converged=converged,
-        verdict=_verdict(evaluations, at.steps, converged, interrupted, stopped, at.steps == steps),
-        seed=seed,
-        interrupted=interrupted,
-        seconds=time.perf_counter() - began,
-    )
+    options = {"batch": batch, "step_size": step_size, "init": init, "seed": seed}
+    options |= {"rtol": rtol, "atol": atol, "patience": patience}
+    stopped = False
+    with one_interrupt() as ctrl_c:
+        with ctrl_c.held():
+            source = source_of(rows, model.check, num_rows)
+            steps = _number_of_steps(steps, epochs, source.num_rows, batch)
+            every = _steps_between_evaluations(evaluate_every, steps)
+            options |= {"steps": steps, "evaluate_every": every, "evaluate_on": evaluate_on}
+            kept = file_of(checkpoint, "SVI", model, rows, source, options)
+            model, params, first = prepared(model, source, init, rng, 1)
+            test = _test_rows(model, first if evaluate_on is None else evaluate_on)
+            batches = _minibatches(source, batch, rng)
+            watch = _Watch(model, test, source.num_rows)
+            at, evaluations = _restored(kept.load(), params, batches)
+        converged = _settled(evaluations[-patience:], patience, rtol, atol)
+        interrupted = ctrl_c.pressed
+        left = 0 if interrupted or converged else steps - at.steps
+        with progress_bar(None, "SVI", progress, total=steps, initial=at.steps) as bar:
+            try:
+                positions = _steps(model, at, source, batches, step_size)
+                for at in islice(positions, left):
+                    bar.update(1)
+                    if not (at.steps % every and at.steps < steps):
+                        evaluations.append((at.rows, watch.elbo(at)))
+                        elbo = evaluations[-1][1]
+                        bar.set_postfix(elbo=f"{elbo:.8g}")
+                        converged = _settled(evaluations[-patience:], patience, rtol, atol)
+                        if callback is not None:
+                            stopped = bool(callback(at.steps, take(at.params, 0), elbo))
+                    kept.keep(partial(_snapshot, at, evaluations, batches))
+                    if converged or stopped:
+                        break
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                kept.write()
+        evaluations, done = _with_last(evaluations, watch, at), at.steps
+        return ConjugateFit(
+            algorithm="SVI",
+            model=model,
+            start_params=at.params,
+            start_elbos=onp.array([[elbo for _, elbo in evaluations]]),
+            seen=onp.array([read for read, _ in evaluations], dtype=int),
+            converged=converged,
+            verdict=_verdict(evaluations, done, converged, interrupted, stopped, done == steps),
+            seed=seed,
+            interrupted=interrupted,
+            seconds=time.perf_counter() - began,
+        )
 
 
 def _test_rows(model: ConjugateModel, rows: Any) -> Arrays | Blocks:
@@ -174,16 +188,33 @@ class _Position(NamedTuple):
     rows: int  # read
 
 
+def _snapshot(at: _Position, evaluations: list[tuple[int, float]], batches: Batches) -> Snapshot:
+    """All that the rest of the fit depends on."""
+    seen, elbos = onp.array(evaluations).reshape(-1, 2).T
+    return {**at._asdict(), "seen": seen, "elbos": elbos, "batches": batches.state()}
+
+
+def _restored(
+    saved: Snapshot | None, params: Params, batches: Batches
+) -> tuple[_Position, list[tuple[int, float]]]:
+    """What a snapshot was taken of, with ``batches`` where they were; or the beginning."""
+    if saved is None:
+        return _Position(params, 0, 0), []
+    batches.restore({name: value.item() for name, value in saved["batches"].items()})
+    at = _Position(saved["params"], int(saved["steps"]), int(saved["rows"]))
+    return at, list(zip(saved["seen"].astype(int).tolist(), saved["elbos"].tolist(), strict=True))
+
+
 def _steps(
     model: ConjugateModel,
     at: _Position,
     source: Arrays | Blocks,
-    batch: int,
+    batches: Batches,
     step_size: StepSize,
-    rng: onp.random.Generator,
 ) -> Iterator[_Position]:
     """The position after each step, until a stream that cannot begin again has ended."""
-    for minibatch in _minibatches(source, batch, rng):
+    batch = batches.size
+    for minibatch in batches:
         rows = minibatch["rows"]
         rho = step_size_at(step_size, at.steps + 1)
         if not 0.0 < rho <= 1.0:

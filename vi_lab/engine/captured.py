@@ -34,6 +34,9 @@ class Captured:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        return Captured, (self.parts, self.readable)  # a hash is that of one process
+
     def __repr__(self) -> str:
         return f"Captured({self.parts!r})"
 

@@ -256,6 +256,8 @@ class Walk:
             _, arguments, *state = value.__reduce_ex__(4)
         except Exception:  # noqa: BLE001 - whatever says that it has no state
             return self._itself(value)
+        if kind is object:  # which has none, and is told apart by being itself
+            return self._itself(value)
         if state and isinstance(state[0], dict):  # what was computed from the rest says nothing
             state[0] = {
                 name: v

@@ -24,6 +24,7 @@ from vi_lab.results.identity import Identity, differences
 from vi_lab.results.storage import load_arrays, remove_litter, save_arrays
 
 SECONDS_BETWEEN_WRITES = 1.0
+SHARE_OF_WRITES = 0.05  # of the time, at most
 SEPARATOR = "/"
 
 Snapshot = dict[str, Any]
@@ -83,14 +84,12 @@ class Checkpoint:
         return snapshot
 
     def keep(self, take_snapshot: Callable[[], Snapshot]) -> None:
-        """Take a snapshot, and write it if the last writing was a second ago.
-
-        If writing takes long, it is done less often: a twentieth of the time goes there at most.
-        """
+        """Take a snapshot, and write it if the last writing was long enough ago."""
         if self._path is None:
             return
         self._last = take_snapshot()
-        if time.monotonic() - self._written > max(SECONDS_BETWEEN_WRITES, 20.0 * self._took):
+        rest = max(SECONDS_BETWEEN_WRITES, self._took / SHARE_OF_WRITES - self._took)
+        if time.monotonic() - self._written > rest:
             self._write(self._path, self._last)
 
     def write(self) -> None:
