@@ -70,8 +70,9 @@ SAMPLED = {"num_draws": DRAWS, "seed": SEED}
 PARAMS = MAPPING + kinds(NORMAL) + values({}, {"nu": {}})
 
 
-def of_params(fit: vl.ConjugateFit, method: str, **others: Any) -> Call:
-    return Call(getattr(fit.model, method), {"params": fit.params, **others}, {"params": PARAMS})
+def of_params(fit: vl.ConjugateFit, method: str) -> Call:
+    no_numbers = kinds(dict.fromkeys(fit.params, 3))
+    return Call(getattr(fit.model, method), {"params": fit.params}, {"params": PARAMS + no_numbers})
 
 
 FITS = {
