@@ -1,7 +1,5 @@
 """Bad calls of what comes out: fits, tables, files, pictures, diagnostics; and of shared data."""
 
-from typing import Any
-
 import matplotlib
 import numpy as onp
 from bad_call import Call
