@@ -30,7 +30,7 @@ from wrong_values import (
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from vi_lab.conjugate import GaussianMixture, NormalModel
+from vi_lab.conjugate import GaussianMixture, GaussianTarget, NormalModel
 from vi_lab.gradients import Independent
 from vi_lab.optimizers import Adam, TailAverage
 
@@ -142,6 +142,21 @@ CALLS = {
             "callback": CALLBACK,
             "checkpoint": optional(TO_WRITE),
         },
+    ),
+    "cavi of a mixture": Call(
+        vl.cavi,
+        {"model": GaussianMixture(2), "rows": X, "progress": False},
+        {
+            "rows": optional(ROWS) + values(None, X[:1]),
+            "init": DICTIONARIES + values("unknown", "", "prior"),
+            "starts": values(10**12),
+        },
+        {"rows": "rows|components"},
+    ),
+    "cavi of a target": Call(
+        vl.cavi,
+        {"model": GaussianTarget([0.0], [[1.0]]), "progress": False},
+        {"rows": values(X, "a", [])},
     ),
     "svi": Call(
         vl.svi,

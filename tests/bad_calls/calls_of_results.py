@@ -1,7 +1,5 @@
 """Bad calls of what comes out: fits, tables, files, pictures, diagnostics; and of shared data."""
 
-from typing import Any
-
 import matplotlib
 import numpy as onp
 from bad_call import Call
@@ -70,8 +68,9 @@ SAMPLED = {"num_draws": DRAWS, "seed": SEED}
 PARAMS = MAPPING + kinds(NORMAL) + values({}, {"nu": {}})
 
 
-def of_params(fit: vl.ConjugateFit, method: str, **others: Any) -> Call:
-    return Call(getattr(fit.model, method), {"params": fit.params, **others}, {"params": PARAMS})
+def of_params(fit: vl.ConjugateFit, method: str) -> Call:
+    no_numbers = kinds(dict.fromkeys(fit.params, 3))
+    return Call(getattr(fit.model, method), {"params": fit.params}, {"params": PARAMS + no_numbers})
 
 
 FITS = {
