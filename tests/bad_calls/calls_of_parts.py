@@ -115,6 +115,12 @@ DISTRIBUTIONS = {
         },
         {"lower": "lower(, upper)?", "upper": "(lower, )?upper"},
     ),
+    "Truncated beside its support": Call(
+        vl.Truncated,
+        {"distribution": vl.Beta(1.0, 1.0)},
+        {"lower": values(1.0, 2.0), "upper": values(0.0, -1.0)},
+        {"lower": "lower, upper", "upper": "lower, upper"},
+    ),
     "Uniform": Call(
         vl.Uniform,
         {"lower": 0.0, "upper": 1.0},
