@@ -202,7 +202,11 @@ LONG: dict[str, Callable[..., Any]] = {
 }
 
 
-def press_twice(gap: float) -> None:
+def press_twice(gap: float, path: Path) -> None:
+    """Once there is a file, so something to be lost."""
+    while not path.exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
     for _ in range(2):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(gap)
@@ -213,11 +217,11 @@ def press_twice(gap: float) -> None:
 def test_two_in_a_row_keep_the_result(door, gap, tmp_path):
     if door == "nuts":
         chains()  # compiled, so that draws come soon
-    before = signal.getsignal(signal.SIGINT)
-    timer = threading.Timer(0.6, press_twice, [gap])
-    timer.start()
-    result = LONG[door](checkpoint=tmp_path / "fit.npz")  # even if the second comes after it
-    timer.join()
+    before, path = signal.getsignal(signal.SIGINT), tmp_path / "fit.npz"
+    presses = threading.Thread(target=press_twice, args=(gap, path))
+    presses.start()
+    result = LONG[door](checkpoint=path)  # even if the second comes when all else is done
+    presses.join()
     assert result.interrupted
     assert signal.getsignal(signal.SIGINT) is before
     assert [file.name for file in tmp_path.iterdir()] == ["fit.npz"]
@@ -307,10 +311,10 @@ def _settings() -> Any:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_random_moments_and_resumed(tmp_path):
-    """Five of each door; `killed.py` says what is looked at, and takes more by hand."""
+    """Three of each door; `killed.py` says what is looked at, and takes more by hand."""
     script = Path(__file__).with_name("killed.py")
     said = subprocess.run(
-        [sys.executable, str(script), "5"], capture_output=True, text=True, check=False
+        [sys.executable, str(script), "3"], capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
     assert said.stdout.count("all the same bits") == 4
