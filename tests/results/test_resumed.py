@@ -252,6 +252,17 @@ def test_also_while_the_checkpoint_is_written(door, tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["fit.npz"]
 
 
+def test_ctrl_c_is_not_lost_where_the_write_fails(tmp_path, monkeypatch):
+    def failing(file: Any, **arrays: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(onp, "savez", failing)
+    keeper = Checkpoint(tmp_path / "fit.npz", {})
+    with pytest.raises(KeyboardInterrupt):
+        keeper.keep(lambda: {"x": onp.zeros(3)})
+
+
 def test_in_the_search_for_eta_the_best_trial_is_kept():
     calls = 0
 
