@@ -305,7 +305,7 @@ def test_nan_does_not_win_the_search_for_eta(monkeypatch, nan):
 
     monkeypatch.setattr(chosen, "run_chosen", run)
     vl.advi(SCHOOLS, optimizer=AdviSequence(), steps=10, **QUIET)
-    optimizer, _ = chosen.search_eta(
+    optimizer = chosen.search_eta(
         _settings(), AdviSequence(), {"loc": onp.zeros(10)}, onp.random.default_rng(0)
     )
     assert optimizer.eta == 1.0
