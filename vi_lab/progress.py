@@ -95,9 +95,13 @@ def one_interrupt() -> Iterator[Interrupts]:
 @contextmanager
 def held_interrupts() -> Iterator[None]:
     """Within the block no Ctrl-C is raised; at its end, one, if there were any."""
-    with _handling(_Noted) as handler:
-        yield
-    handler.pass_on()
+    noted = None
+    try:
+        with _handling(_Noted) as noted:
+            yield
+    finally:  # after an error too
+        if noted is not None:
+            noted.pass_on()
 
 
 class _Noted:

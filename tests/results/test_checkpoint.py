@@ -24,7 +24,8 @@ A_FIT = {"seed": "1"}
 @pytest.fixture(autouse=True)
 def _short_blocks_written_at_once(monkeypatch):
     monkeypatch.setattr(blocks, "STEPS_PER_BLOCK", 50)  # or a block would be the whole fit
-    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", -1.0)
+    monkeypatch.setattr(checkpoints, "SHARE_OF_WRITES", 1.0)
 
 
 def regression(m, x, y):

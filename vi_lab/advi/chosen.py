@@ -70,11 +70,11 @@ def run_chosen(
 
 def search_eta(
     settings: Settings, optimizer: Optimizer, params: Params, rng: onp.random.Generator
-) -> tuple[Optimizer, Run | None]:
+) -> Optimizer | Run:
     """``optimizer``, or, if it is an `AdviSequence` without an eta, the best one of `ETAS`.
 
-    A trial that overflows loses. Ctrl-C ends the search and the fit: the second value is then
-    what the best trial found so far.
+    A trial that overflows loses. Ctrl-C ends the search and the fit: what is returned is then
+    the best trial so far.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def search_eta(
         if every trial overflows.
     """
     if not isinstance(optimizer, AdviSequence) or optimizer.eta is not None:
-        return optimizer, None
+        return optimizer
     trial = replace(settings, steps=TRIAL_STEPS, progress=False, callback=None)
     seed = int(rng.integers(2**63))
     found: dict[float, Run] = {}
@@ -102,13 +102,13 @@ def search_eta(
         last = replace(last, interrupted=True)
     best = min(found, key=lambda eta: _judged(found[eta]), default=None)
     if last.interrupted:
-        return optimizer, replace(last if best is None else found[best], interrupted=True)
+        return replace(last if best is None else found[best], interrupted=True)
     if best is None:
         raise ArgumentError(
             f"optimizer: the loss overflowed within {TRIAL_STEPS} steps for every eta of {ETAS}; "
             "give a starting point with init=, or rescale the model"
         )
-    return replace(optimizer, eta=best), None
+    return replace(optimizer, eta=best)
 
 
 def _judged(run: Run) -> float:

@@ -134,9 +134,9 @@ def _run(settings: Settings) -> Run:
         return run_deterministic(settings, params, rng)
     if settings.optimizer is None:
         return run_automatic(settings, params, rng, _checkpoint(settings, params))
-    optimizer, interrupted = search_eta(settings, settings.optimizer, params, rng)
-    if interrupted is not None:
-        return interrupted
+    optimizer = search_eta(settings, settings.optimizer, params, rng)
+    if isinstance(optimizer, Run):  # interrupted
+        return optimizer
     checkpoint = _checkpoint(settings, params, optimizer=optimizer, average=settings.average)
     return run_chosen(settings, optimizer, params, rng, checkpoint)
 

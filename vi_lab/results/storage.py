@@ -31,11 +31,11 @@ def save_arrays(path: str | Path, **arrays: Any) -> None:
     TypeError, ValueError
         if there is no such folder, or it may not be written to.
     """
-    check_writable("path", path)
-    path = Path(path).resolve()
-    remove_litter(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")
     with held_interrupts():
+        check_writable("path", path)
+        path = Path(path).resolve()
+        remove_litter(path)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")
         try:
             with temporary.open("wb") as file:
                 onp.savez(file, allow_pickle=False, **arrays)
