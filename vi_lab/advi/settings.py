@@ -13,6 +13,7 @@ from vi_lab import engine as engines
 from vi_lab.checks import (
     check_bool,
     check_callable,
+    check_held,
     check_methods,
     check_name,
     check_seed,
@@ -100,8 +101,7 @@ def checked(
     density = ("log_density", "terms", "constrain", "unconstrain")
     check_methods("model", model, density, "a vl.Model(program, **data), or a vl.Target")
     q = get_family(family)
-    if method not in METHODS:
-        raise ArgumentError(f"method: {method!r} is none of {list(METHODS)}")
+    check_name("method", method, METHODS)
     if method == "deterministic":
         _refuse_stochastic_options(
             q,
@@ -165,6 +165,7 @@ def _check_draws(settings: Settings) -> None:
     """Their number suits the way they hang together, the method and the estimator."""
     draws = settings.draws
     check_whole("draws", draws, least=1)
+    check_held("draws", draws, settings.family.base_dim(settings.model.dim))
     if settings.method == "deterministic" and draws % 2:
         raise ArgumentError(f"draws: must be even, for they come in pairs, not {draws}")
     settings.base_draws.check(draws, settings.family.base_dim(settings.model.dim))

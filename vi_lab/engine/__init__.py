@@ -28,7 +28,8 @@ from typing import Any, Protocol
 
 import numpy as onp
 
-from vi_lab.errors import ArgumentError, EngineError, MissingPackageError
+from vi_lab.checks import check_name
+from vi_lab.errors import EngineError, MissingPackageError
 
 NAMES = ("autograd", "jax")
 
@@ -229,13 +230,14 @@ def get(name: str | None = None) -> Engine:
     In force is, in this order: the last :func:`use`, ``VI_LAB_ENGINE``, JAX if it
     is installed, autograd.
     """
-    return load(name or _chosen.get() or os.environ.get("VI_LAB_ENGINE") or _default())
+    if name is None:
+        name = _chosen.get() or os.environ.get("VI_LAB_ENGINE") or _default()
+    return load(name)
 
 
 def load(name: str) -> Engine:
     """Import and return one engine, with a message to act on if that fails."""
-    if name not in NAMES:
-        raise ArgumentError(f"engine: {name!r} is none of {NAMES}; choose one of these")
+    check_name("engine", name, NAMES)
     if name == "jax" and not _jax_is_installed():
         raise MissingPackageError(
             "engine 'jax' needs JAX, which is not installed here; "
