@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as onp
 
-from vi_lab.advi.automatic import run_automatic
 from vi_lab.advi.blocks import Run
-from vi_lab.advi.chosen import run_chosen, search_eta
-from vi_lab.advi.deterministic import run_deterministic
+from vi_lab.advi.chosen import run_chosen, search_eta, starting_params
+from vi_lab.advi.search import searching
 from vi_lab.advi.settings import Callback, Settings, Start, checked
-from vi_lab.advi.starts import starting_params
 from vi_lab.errors import ConvergenceWarning
-from vi_lab.families import Family, Params
+from vi_lab.families import Family
 from vi_lab.gradients import BaseDraws, Estimator
 from vi_lab.model import Posterior
 from vi_lab.optimizers import Average, Optimizer
@@ -35,7 +33,7 @@ def advi(
     optimizer: str | Optimizer | None = None,
     average: Average | None = None,
     init: Start = None,
-    starts: int = 1,
+    starts: int | None = None,
     seed: int = 0,
     engine: str | None = None,
     progress: bool = True,
@@ -114,24 +112,22 @@ def advi(
         interrupted=run.interrupted,
         seconds=time.perf_counter() - began,
         convergence=run.convergence,
+        stages=run.stages,
     )
 
 
 def _run(settings: Settings) -> Run:
     """Find a start, and go on from there as was asked."""
     rng = onp.random.default_rng(settings.seed)
-    params = starting_params(settings, rng)
-    if settings.method == "deterministic":
-        return run_deterministic(settings, params, rng)
     if settings.optimizer is None:
-        how = repr(settings.estimator)
-        return run_automatic(settings, params, rng, _checkpoint(settings, params, how))
+        return searching(settings, rng, _checkpoint(settings, settings.method))
+    params = starting_params(settings, rng)
     optimizer = search_eta(settings, settings.optimizer, params, rng)
     how = f"{settings.estimator!r}, {optimizer!r}, {settings.average!r}"
-    return run_chosen(settings, optimizer, params, rng, _checkpoint(settings, params, how))
+    return run_chosen(settings, optimizer, params, rng, _checkpoint(settings, how))
 
 
-def _checkpoint(settings: Settings, start: Params, how: str) -> Checkpoint:
+def _checkpoint(settings: Settings, how: str) -> Checkpoint:
     """The file to go on from, which belongs to fits that were asked to do the same.
 
     Start and data go in by the log density of the start: other data give another one.
@@ -139,7 +135,7 @@ def _checkpoint(settings: Settings, start: Params, how: str) -> Checkpoint:
     if settings.checkpoint is None:
         return Checkpoint(None, "")
     model = settings.model
-    density = sum(model.terms(start["loc"]).values())
+    density = sum(model.terms(onp.zeros(model.dim)).values())
     return Checkpoint(
         settings.checkpoint,
         f"{settings.family!r} for {list(model.latents)} on R^{model.dim}, log density {density!r} "

@@ -14,7 +14,7 @@ from vi_lab.checks import check_seed, check_whole
 from vi_lab.engine import Array
 from vi_lab.families import Family, Params, family_from_record, family_record
 from vi_lab.model import LogDensity, Posterior
-from vi_lab.results.convergence import Convergence
+from vi_lab.results.convergence import Convergence, Stage
 from vi_lab.results.storage import load_result, save_result
 from vi_lab.results.summary import Summary, summarise
 
@@ -49,6 +49,7 @@ class Fit:
     seconds : wall time, compilation included
     convergence : why the fit stopped and how far it believes to be from the best q of its
         family; None where nothing judged that (an optimizer of your choice)
+    stages : what a search tried, one after another: print them
     """
 
     model: Posterior
@@ -60,6 +61,7 @@ class Fit:
     interrupted: bool = False
     seconds: float = 0.0
     convergence: Convergence | None = None
+    stages: tuple[Stage, ...] = ()
 
     # ------------------------------------------------------- q on the real line
     @property
