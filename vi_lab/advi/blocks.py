@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as onp
@@ -19,14 +19,14 @@ from vi_lab.advi.non_finite import all_finite, explain_non_finite
 from vi_lab.advi.settings import Callback, Settings
 from vi_lab.engine import Array, Tree, current
 from vi_lab.engine.trees import tree_map
-from vi_lab.families import Family, Params, Reference
-from vi_lab.gradients import ControlVariate, Estimator, Referred
+from vi_lab.families import Family, Params
+from vi_lab.gradients import Estimator
 from vi_lab.gradients.base_draws import BaseDraws
 from vi_lab.model import LogDensity, Posterior
 from vi_lab.optimizers import Average, Optimizer
 from vi_lab.progress import progress_bar
 from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
-from vi_lab.results.convergence import Convergence
+from vi_lab.results.convergence import Convergence, Stage
 
 SECONDS_PER_BLOCK = 0.25  # how often plain Python gets a look in
 NOISE_PER_BLOCK = 2**20  # numbers: 8 MB of base draws at a time
@@ -49,17 +49,6 @@ class Problem:
 
     def init(self, params: Params) -> State:
         return params, self.optimizer.init(params), self.average.init(params)
-
-    def given(self, reference: Reference) -> Problem:
-        """With a reference, if there is one, as control variate and as unit of length.
-
-        A reference is made of arrays, so this is done inside a function that an engine runs.
-        """
-        if not reference:
-            return self
-        coordinates = Referred(reference["scale"])
-        optimizer = replace(self.optimizer, coordinates=coordinates)  # type: ignore[type-var]
-        return replace(self, estimator=ControlVariate(reference), optimizer=optimizer)
 
     def loss_and_grad(
         self, params: Params, eps: Array, data: dict[str, Array]
@@ -84,10 +73,8 @@ def run_block(
     inputs: Tree,
     length: int,
     data: dict[str, Array],
-    reference: Reference,
 ) -> tuple[State, Array]:
     """``length`` steps over the leading axis of ``inputs``: base draws, and rows of data."""
-    problem = problem.given(reference)
 
     def step(state: State, inputs: Tree) -> tuple[State, Array]:
         eps, rows = inputs
@@ -97,10 +84,10 @@ def run_block(
 
 
 def loss_and_grad(
-    problem: Problem, params: Params, eps: Array, data: dict[str, Array], reference: Reference
+    problem: Problem, params: Params, eps: Array, data: dict[str, Array]
 ) -> tuple[Array, Params]:
     """`Problem.loss_and_grad` as a function that compiles once for equal problems."""
-    return problem.given(reference).loss_and_grad(params, eps, data)
+    return problem.loss_and_grad(params, eps, data)
 
 
 class Source:
@@ -151,7 +138,7 @@ class Noise:
 
 
 class Loop:
-    """The loop of one fit, through all its descents: blocks of steps, and what is in between.
+    """The loop of one fit: blocks of steps, and what is in between.
 
     Blocks are made as long as a quarter of a second allows, so that plain Python gets a look
     in, and Ctrl-C is answered, four times a second.
@@ -160,7 +147,6 @@ class Loop:
     ----------
     stopped : the callback has returned something true
     interrupted : Ctrl-C
-    steps_before : of the descents that came before the one under way
     """
 
     def __init__(self, settings: Settings, bar: Any) -> None:
@@ -168,7 +154,6 @@ class Loop:
         self._callback: Callback | None = settings.callback
         self._bar, self._length = bar, FIRST_BLOCK
         self.stopped = self.interrupted = False
-        self.steps_before = 0
 
     def blocks(
         self,
@@ -178,7 +163,6 @@ class Loop:
         steps: int,
         *,
         done: int = 0,
-        reference: Reference | None = None,
     ) -> Iterator[tuple[State, onp.ndarray]]:
         """Take ``steps`` steps after the first ``done``: the state and losses of each block.
 
@@ -188,18 +172,18 @@ class Loop:
             naming the step, and the latent whose gradient went bad.
         """
         run = self._engine.compile(run_block, static=(0,))
-        data, end, reference = self._model.shared_data, done + steps, reference or {}
+        data, end = self._model.shared_data, done + steps
         while done < end:
             n = min(self._length, len(noise), end - done)
             inputs = noise.take(n)
             began = time.perf_counter()
-            after, losses = run(problem, state, inputs, n, data, reference)
+            after, losses = run(problem, state, inputs, n, data)
             pace = n / (time.perf_counter() - began)
             self._length = max(1, int(min(pace * SECONDS_PER_BLOCK, 10 * n)))
             self._bar.update(n)
             losses = losses[:n]
             if not (onp.isfinite(losses).all() and all_finite(after[0])):
-                replay = self._replay(problem, state, inputs, reference)
+                replay = self._replay(problem, state, inputs)
                 explain_non_finite(self._model, losses, done, replay)
             state, done = after, done + n
             yield state, losses
@@ -208,12 +192,10 @@ class Loop:
         """Show the running loss; ask the callback whether to stop."""
         self._bar.set_postfix(loss=f"{onp.concatenate(losses[-10:])[-1_000:].mean():.6g}")
         if self._callback is not None:
-            self.stopped = bool(
-                self._callback(self.steps_before + done, params, onp.concatenate(losses))
-            )
+            self.stopped = bool(self._callback(done, params, onp.concatenate(losses)))
 
     def _replay(
-        self, problem: Problem, state: State, inputs: Tree, reference: Reference
+        self, problem: Problem, state: State, inputs: Tree
     ) -> Callable[[int], tuple[Array, Params]]:
         """``t ->`` loss and gradient after t steps of the block that begins at ``state``."""
         run = self._engine.compile(run_block, static=(0,))
@@ -221,11 +203,9 @@ class Loop:
         data = self._model.shared_data
 
         def at(t: int) -> tuple[Array, Params]:
-            before = run(problem, state, inputs, t, data, reference)[0] if t else state
+            before = run(problem, state, inputs, t, data)[0] if t else state
             eps, rows = tree_map(lambda x: x[t], inputs)
-            found: tuple[Array, Params] = gradient(
-                problem, before[0], eps, {**data, **rows}, reference
-            )
+            found: tuple[Array, Params] = gradient(problem, before[0], eps, {**data, **rows})
             return found
 
         return at
@@ -252,3 +232,4 @@ class Run:
     losses: onp.ndarray
     interrupted: bool
     convergence: Convergence | None = None
+    stages: tuple[Stage, ...] = ()

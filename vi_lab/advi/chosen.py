@@ -12,12 +12,17 @@ from dataclasses import replace
 import numpy as onp
 
 from vi_lab.advi.blocks import Noise, Problem, Run, Source, looping
+from vi_lab.advi.non_finite import check_start
+from vi_lab.advi.search import Search
 from vi_lab.advi.settings import Settings
+from vi_lab.advi.starts import INITIAL_SCALE, first_point, params_of, prior_points
 from vi_lab.errors import ArgumentError, NonFiniteError
-from vi_lab.families import Params
+from vi_lab.families import MeanFieldGaussian, Params
 from vi_lab.gradients import StickingTheLanding
 from vi_lab.optimizers import AdviSequence, Optimizer
+from vi_lab.progress import progress_bar
 from vi_lab.results.checkpoint import Checkpoint, Snapshot
+from vi_lab.results.fit import Fit
 
 ETAS = (100.0, 10.0, 1.0, 0.1, 0.01)
 TRIAL_STEPS = 50
@@ -40,11 +45,12 @@ def run_chosen(
         naming the step, and the latent whose gradient went bad.
     """
     model, family, average = settings.model, settings.family, settings.average
+    draws, steps = settings.draws or 1, settings.steps or 0
     estimator = settings.estimator or StickingTheLanding()
     problem = Problem(model.structure, family, estimator, optimizer, average)
     state = problem.init(params)
     source = Source(model, rng)
-    noise = Noise(source, settings.base_draws, settings.draws, family.base_dim(model.dim))
+    noise = Noise(source, settings.base_draws, draws, family.base_dim(model.dim))
     losses: list[onp.ndarray] = [onp.empty(0)]
     saved = checkpoint.load()
     if saved is not None:
@@ -57,7 +63,7 @@ def run_chosen(
         return {**source.snapshot(), "losses": onp.concatenate(losses), **parts}
 
     with looping(settings, checkpoint) as loop:
-        blocks = loop.blocks(problem, state, noise, settings.steps - done, done=done)
+        blocks = loop.blocks(problem, state, noise, steps - done, done=done)
         for state, block in blocks:
             losses.append(block)
             done += block.size
@@ -66,6 +72,38 @@ def run_chosen(
             if loop.stopped:
                 break
     return Run(average.value(state[2]), onp.concatenate(losses), loop.interrupted)
+
+
+def starting_params(settings: Settings, rng: onp.random.Generator) -> Params:
+    """The parameters to start from: those of a fit, or a narrow q about the best start.
+
+    Raises
+    ------
+    ValueError
+        if the log density is not finite there.
+    """
+    family, init = settings.family, settings.init
+    if settings.starts is not None and settings.starts > 1:
+        return family.init_from(best_start(settings, rng))
+    if isinstance(init, Fit):
+        return params_of(init, settings)
+    z = first_point(settings.model, init)
+    if z is None:
+        (z,) = prior_points(settings.model, 1, int(rng.integers(2**63)))
+    check_start(settings.model, z)
+    return family.init(z, INITIAL_SCALE)
+
+
+def best_start(settings: Settings, rng: onp.random.Generator) -> Params:
+    """Mean-field parameters: where the best of ``settings.starts`` starts leads to."""
+    mean_field = replace(
+        settings, family=MeanFieldGaussian(), optimizer=None, draws=None, steps=None
+    )
+    search = Search(mean_field, rng, Checkpoint(None, {}))
+    search.climbs = search.first_climbs()
+    with progress_bar(None, "starts", settings.progress) as search.bar:
+        search.climb_stage()
+    return dict(search.best.at.params())
 
 
 def search_eta(

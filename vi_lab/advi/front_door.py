@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as onp
 
-from vi_lab.advi.automatic import run_automatic
 from vi_lab.advi.blocks import Run
-from vi_lab.advi.chosen import run_chosen, search_eta
-from vi_lab.advi.deterministic import run_deterministic
+from vi_lab.advi.chosen import run_chosen, search_eta, starting_params
+from vi_lab.advi.search import searching
 from vi_lab.advi.settings import Callback, Settings, Start, checked
-from vi_lab.advi.starts import starting_params
+from vi_lab.advi.starts import starting_values
 from vi_lab.checks import check_writable
 from vi_lab.errors import ArgumentError, ConvergenceWarning
-from vi_lab.families import Family, Params
+from vi_lab.families import Family
 from vi_lab.gradients import BaseDraws, Estimator
 from vi_lab.model import Posterior
 from vi_lab.optimizers import Average, Optimizer
@@ -39,7 +38,7 @@ def advi(
     optimizer: str | Optimizer | None = None,
     average: Average | None = None,
     init: Start = None,
-    starts: int = 1,
+    starts: int | None = None,
     seed: int = 0,
     engine: str | None = None,
     progress: bool = True,
@@ -120,6 +119,7 @@ def advi(
             interrupted=run.interrupted,
             seconds=time.perf_counter() - began,
             convergence=run.convergence,
+            stages=run.stages,
         )
         if run.convergence is not None and not run.convergence.converged:
             warnings.warn(str(run.convergence), ConvergenceWarning, stacklevel=2)
@@ -129,29 +129,28 @@ def advi(
 def _run(settings: Settings) -> Run:
     """Find a start, and go on from there as was asked."""
     rng = onp.random.default_rng(settings.seed)
-    params = starting_params(settings, rng)
-    if settings.method == "deterministic":
-        return run_deterministic(settings, params, rng)
     if settings.optimizer is None:
-        return run_automatic(settings, params, rng, _checkpoint(settings, params))
+        return searching(settings, rng, _checkpoint(settings, starts=settings.starts))
+    params = starting_params(settings, rng)
     optimizer = search_eta(settings, settings.optimizer, params, rng)
     if isinstance(optimizer, Run):  # interrupted
         return optimizer
-    checkpoint = _checkpoint(settings, params, optimizer=optimizer, average=settings.average)
+    checkpoint = _checkpoint(settings, optimizer=optimizer, average=settings.average)
     return run_chosen(settings, optimizer, params, rng, checkpoint)
 
 
-def _checkpoint(settings: Settings, start: Params, **chosen: Any) -> Checkpoint:
+def _checkpoint(settings: Settings, **chosen: Any) -> Checkpoint:
     """The file to go on from, which belongs to fits that were asked to do the same."""
     if settings.checkpoint is None:
         return Checkpoint(None, {})
     options = of_options(
         family=settings.family,
+        method=settings.method,
         draws=settings.draws,
         base_draws=settings.base_draws,
         estimator=settings.estimator,
         seed=settings.seed,
-        start=start,
+        start=starting_values(settings.init),
         **chosen,
     )
     return Checkpoint(

@@ -19,7 +19,9 @@ def check_start(model: Posterior, z: onp.ndarray) -> None:
     ------
     ValueError
     """
-    bad = {name: term for name, term in model.terms(z).items() if not onp.isfinite(term)}
+    with onp.errstate(all="ignore"):
+        terms_at_start = model.terms(z)
+    bad = {name: term for name, term in terms_at_start.items() if not onp.isfinite(term)}
     if bad:
         terms = ", ".join(f"{name} ({term})" for name, term in bad.items())
         raise ArgumentError(

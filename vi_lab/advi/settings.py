@@ -23,7 +23,7 @@ from vi_lab.checks import (
 )
 from vi_lab.engine import Array, Engine
 from vi_lab.errors import ArgumentError, ArgumentTypeError
-from vi_lab.families import Family, MeanFieldGaussian, Params, get_family
+from vi_lab.families import Family, FullRankGaussian, MeanFieldGaussian, Params, get_family
 from vi_lab.gradients import (
     BaseDraws,
     Estimator,
@@ -37,7 +37,6 @@ from vi_lab.optimizers import Average, Optimizer, TailAverage, get_optimizer
 from vi_lab.results.fit import Fit
 
 METHODS = ("deterministic", "stochastic")
-MOST_STEPS = 400_000  # of a fit that stops by itself
 STEPS = 20_000  # of an optimiser that was chosen: nothing stops it
 DETERMINISTIC_DRAWS = 30
 
@@ -51,20 +50,20 @@ Start = Mapping[str, Array] | Fit | str | None
 class Settings:
     """The arguments of `vi_lab.advi`, looked up and filled in; see there.
 
-    ``estimator`` and ``optimizer`` are None where the fit is to choose for itself.
+    Those that are None are for the fit to choose.
     """
 
     model: Posterior
     family: Family
     method: str
-    steps: int
-    draws: int
+    steps: int | None
+    draws: int | None
     base_draws: BaseDraws
     estimator: Estimator | None
     optimizer: Optimizer | None
     average: Average
     init: Start
-    starts: int
+    starts: int | None
     seed: int
     engine: Engine
     progress: bool
@@ -84,7 +83,7 @@ def checked(
     optimizer: str | Optimizer | None,
     average: Average | None,
     init: Start,
-    starts: int,
+    starts: int | None,
     seed: int,
     engine: str | None,
     progress: bool,
@@ -113,15 +112,17 @@ def checked(
             callback=callback,
             checkpoint=checkpoint,
         )
+    _check_optimizer_options(optimizer, base_draws=base_draws, estimator=estimator, average=average)
     _check_run(progress, callback, checkpoint)
     _check_start(model, init, starts)
+    given = average
     rule, steps, average = _rule(optimizer, steps, average)
     settings = Settings(
         model=model,
         family=q,
         method=method,
         steps=steps,
-        draws=_draws(method, q, model.dim) if draws is None else draws,
+        draws=_draws(optimizer, method, q, model.dim) if draws is None else draws,
         base_draws=Independent() if base_draws is None else get_base_draws(base_draws),
         estimator=None if estimator is None else get_estimator(estimator),
         optimizer=rule,
@@ -134,43 +135,65 @@ def checked(
         callback=callback,
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
+    _check_optimizer_options(rule, base_draws=base_draws, estimator=estimator, average=given)
     _check_draws(settings)
     return settings
 
 
 def _rule(
     optimizer: str | Optimizer | None, steps: int | None, average: Average | None
-) -> tuple[Optimizer | None, int, Average]:
+) -> tuple[Optimizer | None, int | None, Average]:
     """The optimiser, if one is chosen, its steps, and what becomes of the iterates."""
     rule = None if optimizer is None else get_optimizer(optimizer)
-    if steps is None:
-        steps = MOST_STEPS if rule is None else STEPS
-    check_whole("steps", steps, least=1)
+    if steps is None and rule is not None:
+        steps = STEPS
+    if steps is not None:
+        check_whole("steps", steps, least=1)
     if average is None:
-        return rule, steps, TailAverage(start=steps // 4)
+        return rule, steps, TailAverage(start=(steps or STEPS) // 4)
     needs = ("init", "update", "value")
     check_methods("average", average, needs, "TailAverage(start=1_000), say")
-    if rule is None:
-        raise ArgumentError(
-            "average: is for an optimizer of your choice; give optimizer= as well, or leave it out"
-        )
     return rule, steps, average
 
 
-def _draws(method: str, family: Family, dim: int) -> int:
-    return DETERMINISTIC_DRAWS if method == "deterministic" else family.default_draws(dim)
+def _draws(optimizer: str | Optimizer | None, method: str, family: Family, dim: int) -> int | None:
+    """Their number where none is given; None where a search finds out."""
+    if method == "deterministic":
+        return DETERMINISTIC_DRAWS
+    return None if optimizer is None else family.default_draws(dim)
 
 
 def _check_draws(settings: Settings) -> None:
     """Their number suits the way they hang together, the method and the estimator."""
-    draws = settings.draws
+    draws, base_dim = settings.draws, settings.family.base_dim(settings.model.dim)
+    if draws is None:
+        return
     check_whole("draws", draws, least=1)
-    check_held("draws", draws, settings.family.base_dim(settings.model.dim))
-    if settings.method == "deterministic" and draws % 2:
-        raise ArgumentError(f"draws: must be even, for they come in pairs, not {draws}")
-    settings.base_draws.check(draws, settings.family.base_dim(settings.model.dim))
+    check_held("draws", draws, base_dim)
+    if settings.optimizer is None:
+        if draws % 2 or draws < 4:
+            raise ArgumentError(
+                f"draws: must be even and at least 4, for they come in pairs, not {draws}"
+            )
+        if settings.family == FullRankGaussian() and draws <= 2 * base_dim:
+            raise ArgumentError(
+                f"draws: full rank on R^{base_dim} needs more than {2 * base_dim}, or nothing "
+                f"bounds its scales, not {draws}; leave draws out, or use mean_field"
+            )
+        return
+    settings.base_draws.check(draws, base_dim)
     if settings.estimator is not None:
         check_base_draws(settings.estimator, settings.base_draws, draws)
+
+
+def _check_optimizer_options(optimizer: Optimizer | str | None, **options: Any) -> None:
+    """What belongs to the steps of an optimiser is refused without one."""
+    given = [name for name, value in options.items() if value is not None]
+    if optimizer is None and given:
+        raise ArgumentError(
+            f"{', '.join(given)}: for an optimizer of your choice; give optimizer= as well, "
+            "or leave out (a fit that chooses for itself takes no stochastic steps)"
+        )
 
 
 def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path | None) -> None:
@@ -180,13 +203,14 @@ def _check_run(progress: bool, callback: Callback | None, checkpoint: str | Path
         check_writable("checkpoint", checkpoint)
 
 
-def _check_start(model: Posterior, init: Start, starts: int) -> None:
-    check_whole("starts", starts, least=1)
+def _check_start(model: Posterior, init: Start, starts: int | None) -> None:
+    if starts is not None:
+        check_whole("starts", starts, least=1)
     match init:
         case None:
             pass
         case Fit():
-            if starts > 1:
+            if starts is not None and starts > 1:
                 raise ArgumentError(
                     "starts: an earlier fit is one start; leave starts out, or init"
                 )
@@ -214,11 +238,11 @@ def _refuse_stochastic_options(family: Family, **options: Any) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise ArgumentError(
-            f"{', '.join(given)}: mean(s) nothing to method='deterministic', which takes Newton "
-            "steps until they are small; leave out, or use method='stochastic'"
+            f"{', '.join(given)}: mean(s) nothing to method='deterministic', which climbs the "
+            "ELBO of fixed draws; leave out, or use method='stochastic'"
         )
     if family != MeanFieldGaussian():
         raise ArgumentError(
-            "family: method='deterministic' is for mean_field only, because with fixed draws the "
-            "full-rank objective has no minimum once D exceeds the draws; use method='stochastic'"
+            "family: method='deterministic' is for mean_field only, because the full-rank ELBO of "
+            "fewer draws than dimensions has no maximum; use method='stochastic'"
         )

@@ -32,20 +32,23 @@ import numpy as onp
 
 from vi_lab.checks import choose
 from vi_lab.errors import ArgumentError
-from vi_lab.families.base import Family, LocationScaleGaussian, Params, Reference
+from vi_lab.families.base import Family, LocationScaleGaussian, Params
+from vi_lab.families.charts import Chart, NaturalChart, chart_of
 from vi_lab.families.low_rank import LowRankGaussian
 from vi_lab.families.triangular import FullRankGaussian, MeanFieldGaussian, TriangularGaussian
 
 __all__ = [
     "FAMILIES",
+    "Chart",
     "Family",
     "FullRankGaussian",
     "LocationScaleGaussian",
     "LowRankGaussian",
     "MeanFieldGaussian",
+    "NaturalChart",
     "Params",
-    "Reference",
     "TriangularGaussian",
+    "chart_of",
     "family_from_record",
     "family_record",
     "get_family",

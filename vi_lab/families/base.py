@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as onp
 
@@ -11,14 +11,12 @@ import vi_lab.numpy as np
 from vi_lab.distributions.multivariate import LOG_TWO_PI
 from vi_lab.engine import Array, Tree
 from vi_lab.engine.trees import tree_map
-from vi_lab.errors import ArgumentError, UnsupportedError
+from vi_lab.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from vi_lab.families.charts import Chart
 
 Params = dict[str, Any]
-
-Reference = dict[str, Array]
-"""A Gaussian N(loc, R R'): ``loc`` (D,), ``scale`` = R (D, D), ``whitener`` = R^-1; or {}."""
-
-LARGEST_STEP = 0.1  # standard deviations of q, or of what else is natural
 
 
 class Family(Protocol):
@@ -26,13 +24,6 @@ class Family(Protocol):
 
     To write your own, see `LocationScaleGaussian`, which is most of one.
     """
-
-    beta2: ClassVar[float]
-    """How slowly a fit forgets the size of gradients (`vi_lab.optimizers.NaturalGradient`)."""
-    shared: ClassVar[bool]
-    """Whether it divides all gradients of one array by the same size."""
-    referred: ClassVar[bool]
-    """Whether a rough full-rank fit comes first, as control variate: see `closest_to`."""
 
     def base_dim(self, dim: int) -> int:
         """How many standard normals make one draw of z in R^dim."""
@@ -79,18 +70,21 @@ class Family(Protocol):
     def std(self, params: Params) -> onp.ndarray:
         """Marginal standard deviations of z, (D,)."""
 
+    # ------------------------------------------------------------ how a fit moves in it
     @abstractmethod
-    def expected_square(self, params: Params, matrix: Array) -> Array:
-        r""":math:`E_q \|M (z - E_q z)\|^2`, for ``matrix`` M (K, D)."""
+    def num_parameters(self, dim: int) -> int:
+        """Numbers that make a q on R^dim."""
 
-    # ---------------------------------------------- how a fit with no setting moves in it
     @abstractmethod
     def default_draws(self, dim: int) -> int:
-        """Base draws a step."""
+        """Base draws a step, with an optimiser of the user's choice."""
 
     @abstractmethod
-    def first_step_size(self, dim: int, draws: int, share: float) -> float:
-        """Gamma at the start, for ``draws`` a step of which each sees this share of the rows."""
+    def chart(self, params: Params) -> Chart | None:
+        """The q of ``params`` as a search moves it (`vi_lab.families.charts`).
+
+        None if ``retract`` is all that is known of that.
+        """
 
     @abstractmethod
     def zero_tangent(self, params: Params) -> Tree:
@@ -103,10 +97,6 @@ class Family(Protocol):
     @abstractmethod
     def retract(self, params: Params, step: Tree) -> Params:
         """The parameters that the tangent ``step`` leads to from ``params``."""
-
-    @abstractmethod
-    def closest_to(self, reference: Reference) -> Params:
-        """The q with the smallest KL(q || reference): only a ``referred`` family is asked."""
 
 
 class LocationScaleGaussian(Family):
@@ -168,10 +158,6 @@ class LocationScaleGaussian(Family):
     True
     """
 
-    beta2: ClassVar[float] = 0.999  # gradients stay noisy: their divisor must not bias
-    shared: ClassVar[bool] = False
-    referred: ClassVar[bool] = False
-
     @abstractmethod
     def scale_times(self, params: Params, eps: Array) -> Array:
         """L eps (..., D), for ``eps`` (..., base_dim)."""
@@ -199,20 +185,14 @@ class LocationScaleGaussian(Family):
     def std(self, params: Params) -> onp.ndarray:
         return onp.sqrt(onp.diag(self.covariance(params)))
 
-    def expected_square(self, params: Params, matrix: Array) -> Array:
-        """The sum of squares of all entries of M L."""
-        columns = self.scale_times(params, onp.eye(self.base_dim(dimension(params))))
-        return np.sum(np.dot(columns, matrix.T) ** 2)
+    def num_parameters(self, dim: int) -> int:
+        return sum(int(onp.size(value)) for value in self.init(onp.zeros(dim), 1.0).values())
 
     def default_draws(self, dim: int) -> int:
         return 1
 
-    def first_step_size(self, dim: int, draws: int, share: float) -> float:
-        """A fraction of the way to where the gradient points.
-
-        If a share B / N of the rows is seen, gradients have N / B times the variance.
-        """
-        return LARGEST_STEP * share**0.5
+    def chart(self, params: Params) -> Chart | None:
+        return None
 
     def zero_tangent(self, params: Params) -> Tree:
         return tree_map(lambda x: onp.zeros(onp.shape(x)), params)
@@ -230,9 +210,6 @@ class LocationScaleGaussian(Family):
         moved = {name: value + step[name] for name, value in params.items()}
         moved["loc"] = params["loc"] + np.exp(params["log_scale"]) * step["loc"]
         return moved
-
-    def closest_to(self, reference: Reference) -> Params:
-        raise UnsupportedError(f"{type(self).__name__} is not a referred family")
 
 
 def entropy_of(log_det_scale: Array, dim: int) -> Array:

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as onp
 
@@ -32,15 +31,14 @@ import vi_lab.numpy as np
 import vi_lab.scipy as sp
 from vi_lab.engine import Array, Tree
 from vi_lab.families.base import (
-    LARGEST_STEP,
     LocationScaleGaussian,
     Params,
-    Reference,
     check_mean_field,
     dimension,
     entropy_of,
     log_normal,
 )
+from vi_lab.families.charts import FullRankChart, MeanFieldChart
 from vi_lab.families.low_rank import LowRankGaussian
 
 DIMS_PER_DRAW = 8  # of a full-rank step
@@ -87,8 +85,6 @@ class TriangularGaussian(LocationScaleGaussian):
 class MeanFieldGaussian(TriangularGaussian):
     """Independent normals: L = diag(sigma)."""
 
-    referred: ClassVar[bool] = True
-
     def init(self, loc: Array, scale: float) -> Params:
         loc = onp.array(loc, dtype=float)
         return {"loc": loc, "log_scale": onp.full(loc.shape, onp.log(scale))}
@@ -105,17 +101,8 @@ class MeanFieldGaussian(TriangularGaussian):
     def scale_tril(self, params: Params) -> Array:
         return np.diag(np.exp(params["log_scale"]))
 
-    def expected_square(self, params: Params, matrix: Array) -> Array:
-        return np.sum(np.sum(matrix**2, axis=0) * np.exp(2.0 * params["log_scale"]))
-
-    def first_step_size(self, dim: int, draws: int, share: float) -> float:
-        """The same for minibatches: each coordinate is divided by its own noise."""
-        return LARGEST_STEP
-
-    def closest_to(self, reference: Reference) -> Params:
-        """Its mean, and the variances 1 / precision_dd."""
-        precision = onp.sum(reference["whitener"] ** 2, axis=0)
-        return {"loc": reference["loc"], "log_scale": -0.5 * onp.log(precision)}
+    def chart(self, params: Params) -> MeanFieldChart:
+        return MeanFieldChart(onp.array(params["loc"]), onp.exp(params["log_scale"]))
 
 
 @dataclass(frozen=True)
@@ -126,11 +113,6 @@ class FullRankGaussian(TriangularGaussian):
     is one of gamma sqrt(D) in the row. At D = 500 Adam with a step size of 0.05 or 0.01
     blows up, and with 0.05 / sqrt(D) the loss falls steadily.
     """
-
-    # Gradients fall by orders of magnitude on the way and vanish at its end: their divisor
-    # has to forget fast, and cannot bias. One size for a matrix keeps its direction.
-    beta2: ClassVar[float] = 0.99
-    shared: ClassVar[bool] = True
 
     def init(self, loc: Array, scale: float) -> Params:
         loc = onp.array(loc, dtype=float)
@@ -160,12 +142,6 @@ class FullRankGaussian(TriangularGaussian):
         lower = onp.tril(scale / sigma[:, None], -1)
         return {"loc": onp.array(loc, dtype=float), "log_scale": onp.log(sigma), "lower": lower}
 
-    def reference(self, params: Params) -> Reference:
-        """What the q with these parameters is as a reference for others."""
-        scale = self.scale_tril(params)
-        whitener = sp.solve_triangular(scale, onp.eye(len(scale)))
-        return {"loc": params["loc"], "scale": scale, "whitener": whitener}
-
     def scale_times(self, params: Params, eps: Array) -> Array:
         correlated = eps + np.dot(eps, np.tril(params["lower"], -1).T)
         return np.exp(params["log_scale"]) * correlated
@@ -185,17 +161,16 @@ class FullRankGaussian(TriangularGaussian):
         """T, with ones on its diagonal."""
         return np.tril(params["lower"], -1) + onp.eye(dimension(params))
 
-    # ------------------------------------------------------ how a fit with no setting moves
+    # ------------------------------------------------------------ how a fit moves in it
+    def num_parameters(self, dim: int) -> int:
+        return dim + dim * (dim + 1) // 2
+
     def default_draws(self, dim: int) -> int:
         """One for every 8 dimensions: the draws of a step share its D^3 operations."""
         return max(1, dim // DIMS_PER_DRAW)
 
-    def first_step_size(self, dim: int, draws: int, share: float) -> float:
-        """At most S / (S + D).
-
-        A step along S random directions of D multiplies what is off in the others by noise.
-        """
-        return min(LARGEST_STEP, draws / (draws + dim)) * share**0.5
+    def chart(self, params: Params) -> FullRankChart:
+        return FullRankChart(onp.array(params["loc"]), onp.asarray(self.scale_tril(params)))
 
     def zero_tangent(self, params: Params) -> Tree:
         dim = dimension(params)

@@ -8,7 +8,6 @@ from vi_lab.gradients.base_draws import (
     Sobol,
     get_base_draws,
 )
-from vi_lab.gradients.control_variate import ControlVariate, Referred
 from vi_lab.gradients.estimators import (
     ESTIMATORS,
     Estimator,
@@ -24,10 +23,8 @@ __all__ = [
     "ESTIMATORS",
     "Antithetic",
     "BaseDraws",
-    "ControlVariate",
     "Estimator",
     "Independent",
-    "Referred",
     "Reparameterised",
     "ScoreFunction",
     "Sobol",

@@ -282,7 +282,7 @@ class Model:
         if self.minibatch is None:
             return onp.asarray(run(self.structure, flat, self.data)).reshape(z.shape[:-1])
         value = onp.zeros(len(flat))
-        for block, share in self._blocks():
+        for block, share in self.blocks():
             step = max(1, NUMBERS_AT_ONCE // min(ROWS_AT_ONCE, self.num_rows))
             for i in range(0, len(flat), step):
                 # Scaled to all rows each, so the mean over blocks is that of all rows.
@@ -306,7 +306,7 @@ class Model:
         terms: dict[str, float] = {}
         # Guarded: a scale that is negative at this z makes its term NaN, and no error.
         z = guard(check_vector(z, self.dim), "a latent")
-        for block, _ in self._blocks():
+        for block, _ in self.blocks():
             handler = Unconstrained(self.structure.by_name, z)
             with onp.errstate(all="ignore"):
                 self.structure.run(handler, block)
@@ -355,7 +355,7 @@ class Model:
         scaling = self.structure.scaling
         return self.data if scaling is None or scaling.deterministics else self.some_data
 
-    def _blocks(self) -> Iterator[tuple[dict[str, onp.ndarray], float]]:
+    def blocks(self) -> Iterator[tuple[dict[str, onp.ndarray], float]]:
         """The data with some of the rows at a time, and these rows' share of all."""
         if self.minibatch is None:
             yield self.data, 1.0

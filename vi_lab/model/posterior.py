@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as onp
@@ -70,6 +70,9 @@ class Posterior(Protocol):
 
     def minibatches(self, rng: onp.random.Generator) -> Batches:
         """The rows in random order, a batch a step."""
+
+    def blocks(self) -> Iterator[tuple[Mapping[str, onp.ndarray], float]]:
+        """The data with some of the rows at a time, and these rows' share of all."""
 
     def log_density(self, z: Array, engine: str | None = None) -> onp.ndarray:
         """log p~(z) of shape (...), for ``z`` (..., D); of all rows."""

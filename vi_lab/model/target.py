@@ -8,7 +8,7 @@ So a target asks, once, which of the two it has, and maps the first over the poi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -108,6 +108,10 @@ class Target:
         run = engines.get(engine).compile(_log_density_batch, static=(0,))
         flat = run(self.structure, onp.reshape(z, (-1, self.dim)))
         return onp.asarray(flat).reshape(onp.shape(z)[:-1])
+
+    def blocks(self) -> Iterator[tuple[dict[str, onp.ndarray], float]]:
+        """No data, which are all."""
+        yield {}, 1.0
 
     def terms(self, z: Array) -> dict[str, float]:
         """The one term there is, by the name of the function."""

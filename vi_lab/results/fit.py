@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from vi_lab.engine import Array
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Family, Params, family_from_record, family_record, get_family
 from vi_lab.model import LogDensity, Posterior
-from vi_lab.results.convergence import Convergence
+from vi_lab.results.convergence import Convergence, Stage
 from vi_lab.results.storage import flat, load_result, part, save_result
 from vi_lab.results.summary import Summary, summarise
 
@@ -50,6 +51,7 @@ class Fit:
     seconds : wall time, compilation included
     convergence : why the fit stopped and how far it believes to be from the best q of its
         family; None where nothing judged that (an optimizer of your choice)
+    stages : what a search tried, one after another: print them
     """
 
     model: Posterior
@@ -61,6 +63,7 @@ class Fit:
     interrupted: bool = False
     seconds: float = 0.0
     convergence: Convergence | None = None
+    stages: tuple[Stage, ...] = ()
 
     # ------------------------------------------------------- q on the real line
     @property
@@ -149,6 +152,8 @@ class Fit:
         parts = {"params": self.params, "family": family_record(self.family)}
         if self.convergence is not None:
             parts["convergence"] = asdict(self.convergence)
+        if self.stages:
+            parts["stages"] = {"lines": json.dumps([asdict(stage) for stage in self.stages])}
         plain = {name: getattr(self, name) for name in PLAIN}
         save_result(path, self.model, **plain, **flat(parts))
 
@@ -168,14 +173,23 @@ class Fit:
         params, verdict = part(saved, "params"), part(saved, "convergence")
         try:
             family = family_from_record(part(saved, "family"), own)
-            convergence = Convergence(**verdict) if verdict else None
+            convergence = Convergence.of(verdict) if verdict else None
+            lines = json.loads(str(part(saved, "stages").get("lines", "[]")))
+            stages = tuple(Stage(**line) for line in lines)
         except TypeError as error:  # other settings than there are
             raise ArgumentError(
                 f"path: {path} was saved by another version of this library: {error}"
             ) from error
         _check_params(path, params, family.init(onp.zeros(model.dim), 1.0))
         plain = {name: saved[name] for name in PLAIN}
-        return cls(model=model, family=family, params=params, convergence=convergence, **plain)
+        return cls(
+            model=model,
+            family=family,
+            params=params,
+            convergence=convergence,
+            stages=stages,
+            **plain,
+        )
 
     def __repr__(self) -> str:
         state = ", interrupted" if self.interrupted else ""

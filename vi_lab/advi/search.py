@@ -1,0 +1,411 @@
+r"""A fit with no setting: stages of climbs on ever more draws, until the verdict.
+
+1. **Starts.** A narrow mean-field q at zero, and seven at draws from the prior, climb the ELBO of
+   the same few draws (`vi_lab.advi.climb`). If they end in more than one place, sixteen more are
+   tried, then thirty-two. The best goes on.
+2. **Draws.** In the family that was asked for, on draws enough for its curvature, and then on as
+   many more as the gap asks for, 2 to 4 times as many a stage: the gap falls at least as 1/S.
+   Rivals less than a nat below the best come along.
+3. **Verdict** (`vi_lab.advi.verdict`). If the gap is below the tolerance, draws that were not seen
+   are heard. If they disagree, stage 2 goes on.
+
+The tolerance is half a percent of a standard deviation: the gap that remains when each location is
+off by 0.005 of its standard deviation, and each other parameter by as much in natural coordinates,
+which is :math:`\frac12\, 0.005^2` nats a parameter. Half of the one percent that users would like,
+because a gap is an estimate. With rows that are sampled (`vi_lab.advi.rows`) it is 3%.
+
+What was done, how long it took and why it ended stands in ``fit.stages``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+
+import numpy as onp
+
+from vi_lab.advi.blocks import Run
+from vi_lab.advi.climb import MOST_STEPS, Climb, climb, look_again
+from vi_lab.advi.local import MULTIPLE, enough, stratified_pairs
+from vi_lab.advi.non_finite import check_start
+from vi_lab.advi.objective import Expanded, Objective, expands
+from vi_lab.advi.rows import SomeRows, needs_rows
+from vi_lab.advi.settings import Settings
+from vi_lab.advi.starts import distinct, first_point, narrow, params_of, prior_points
+from vi_lab.advi.verdict import beyond, rises_for_ever, runaways
+from vi_lab.errors import ArgumentError
+from vi_lab.families import Chart, NaturalChart, Params, chart_of
+from vi_lab.progress import progress_bar
+from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
+from vi_lab.results.convergence import Convergence, Stage
+from vi_lab.results.fit import Fit
+
+PRECISION = 0.005  # of a standard deviation
+COARSE_PRECISION = 0.03  # with rows that are sampled
+ROUGH_PRECISION = 0.05  # with fixed draws
+MOST_GRADIENTS = 2_000_000
+MOST_RESTLESS = 8  # stages that end before q has come to rest
+FEWEST_DRAWS = 64
+LEAST_GROWTH, MOST_GROWTH = 2.0, 4.0  # of the number of draws
+SPARE = 1.2  # times what the gap asks for
+BATCHES_OF_STARTS = (8, 16, 32)
+NUMBERS_OF_STARTS = 512  # coordinates of all starts of a batch
+EXPLORING_STEPS = 50
+RIVALS, RIVALRY, MOST_RIVALRY = 3, 1.0, 10.0  # nats below the best, besides its gap
+SIGMAS = 3.0  # by which fresh draws may disagree, in standard errors and in tolerances
+FRESH, FEWEST_FRESH = 8, 32  # fresh draws: one for so many of the search, and at least
+
+
+class Search:
+    """One search: `run` carries it on, and `snapshot` is all that the rest of it depends on.
+
+    Attributes
+    ----------
+    climbs : of the stage under way; once the starts are over the best is the first
+    exploring : the stage is one of starts
+    draws : S, of the stage
+    ended : why, where somebody or something from outside has ended it
+    """
+
+    def __init__(
+        self, settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint
+    ) -> None:
+        self.settings, self.rng, self.checkpoint = settings, rng, checkpoint
+        self.model, self.family, self.engine = settings.model, settings.family, settings.engine
+        self.fixed = settings.method == "deterministic"
+        self.precision, self.objective = self._objective()
+        self.tolerance = 0.5 * self.precision**2 * self.family.num_parameters(self.model.dim)
+        self.start_seeds = [int(rng.integers(2**63)) for _ in BATCHES_OF_STARTS]
+        self.stage_rng = generator_state(rng)  # before the draws of the stage were drawn
+        self.climbs: list[Climb] = []
+        self.exploring, self.batch = True, 0
+        self.draws = settings.draws or self._draws_for_starts()
+        self.before: Chart = narrow(onp.zeros(self.model.dim))  # where the stage began
+        self.stages: list[Stage] = []
+        self.modes: list[float] = []
+        self.steps = self.restless = 0
+        self.ended = ""
+        self.gain = self.error = onp.nan
+        self.resumed = False
+
+    def _objective(self) -> tuple[float, Objective]:
+        """The precision that is asked for, and what is climbed."""
+        if self.fixed:
+            return ROUGH_PRECISION, Objective(self.model, self.engine)
+        if self.model.minibatch is not None and needs_rows(self.model):
+            return COARSE_PRECISION, SomeRows(self.model, self.engine, self.rng)
+        kind = Expanded if expands(self.family, self.model.dim) else Objective
+        return PRECISION, kind(self.model, self.engine)
+
+    # ------------------------------------------------------------------------ the loop
+
+    def run(self) -> Run:
+        """Search, from the start or the checkpoint; Ctrl-C returns what there is.
+
+        Raises
+        ------
+        ValueError
+            if the log density is not finite at any start.
+        """
+        saved, why = self.checkpoint.load(), ""
+        with progress_bar(None, "ADVI", self.settings.progress) as self.bar:
+            try:
+                self.climbs = self.first_climbs()
+                if saved is not None:
+                    self.restore(saved)
+                while not why:
+                    self.climb_stage()
+                    why = self.ended or self.next_stage()
+            except KeyboardInterrupt:
+                why = "interrupt"
+            finally:
+                self.checkpoint.write()
+        return self.result(why)
+
+    def first_climbs(self) -> list[Climb]:
+        """Of the first stage: from an earlier fit, or the first batch of starts."""
+        init = self.settings.init
+        if isinstance(init, Fit):
+            self.exploring, self.draws = False, self._draws_for_family()
+            return [Climb(self._chart(params_of(init, self.settings)))]
+        return self._starts(first_point(self.model, init))
+
+    def climb_stage(self) -> None:
+        """Carry the climbs up on the draws of this stage, and note what came of it."""
+        began, steps, gradients = time.perf_counter(), self.steps, self.objective.density.gradients
+        set_generator_state(self.rng, self.stage_rng)
+        self.eps = stratified_pairs(self.rng, self.draws, self._base_dim)
+        if self.resumed:
+            self._look_again()
+        else:
+            self.before = self.climbs[0].at
+        while not self.ended:
+            climb(
+                self.objective.density,
+                self.climbs,
+                self.eps,
+                self.tolerance,
+                most_steps=EXPLORING_STEPS if self.exploring else MOST_STEPS,
+                after_step=self.after_step,
+            )
+            if not self.exploring:
+                self.climbs.sort(key=lambda c: -c.elbo)
+            best = self.best
+            if self.exploring or best.why != "settled":
+                break
+            if not self.objective.again(best, self.tolerance):
+                break
+            for c in self.climbs:
+                c.begin()
+        self._note(began, steps, gradients)
+
+    def after_step(self) -> bool:
+        """Between two rounds of steps: show, keep, ask. True if that is all."""
+        self.steps += 1
+        best = self.best
+        self.bar.update()
+        self.bar.set_postfix(elbo=f"{best.elbo:.6g}", gap=f"{best.gap:.1g}")
+        self.checkpoint.keep(self.snapshot)
+        callback = self.settings.callback
+        if callback is not None and callback(
+            self.steps, self._params(best), onp.array(best.losses)
+        ):
+            self.ended = "callback"
+        self._count()
+        return bool(self.ended)
+
+    def _count(self) -> None:
+        """Have the search ended where steps or gradients have run out."""
+        if self.settings.steps is not None and self.steps >= self.settings.steps:
+            self.ended = self.ended or "steps"
+        elif self.objective.density.gradients >= MOST_GRADIENTS:
+            self.ended = self.ended or "gradients"
+
+    def _note(self, began: float, steps: int, gradients: int) -> None:
+        """Add a line to the stages."""
+        best = self.best
+        line = Stage(
+            name="starts" if self.exploring else "draws",
+            draws=self.draws,
+            steps=self.steps - steps,
+            gradients=self.objective.density.gradients - gradients,
+            seconds=time.perf_counter() - began,
+            elbo=best.elbo,
+            gap=best.gap,
+            why=", ".join(c.why or self.ended for c in self.climbs),
+        )
+        self.stages.append(line)
+
+    # ---------------------------------------------------------------------- the stages
+
+    def next_stage(self) -> str:
+        """Prepare the next stage; or why there is none."""
+        if self.exploring:
+            self._explore_further()
+            return ""
+        if self.best.why != "settled":
+            return self._why_restless() or self._go_on(1.0)
+        self.restless = 0
+        missing = self.best.gap / self.tolerance
+        if missing <= 1.0:
+            against = self.verdict(self.best)
+            if not against or self.fixed:
+                return against or "settled"
+            more_rows = against == "fresh" and self.objective.more()
+            return self._go_on(1.0 if more_rows else MOST_GROWTH)
+        if self.fixed:
+            return "draws"
+        return self._go_on(min(MOST_GROWTH, max(LEAST_GROWTH, SPARE * missing)))
+
+    def _why_restless(self) -> str:
+        """Why a best climb that did not settle is given up; "" if it is not."""
+        best, density = self.best, self.objective.density
+        self.restless += 1
+        if best.why == "runs away" or rises_for_ever(density, self.before, best.at, self.eps):
+            return "no optimum"
+        if best.why != "steps":
+            return "stuck"
+        return "restless" if self.restless == MOST_RESTLESS else ""
+
+    def _go_on(self, growth: float) -> str:
+        """Prepare a stage with so many times the draws; or why there is none."""
+        draws = round(self.draws * growth / MULTIPLE) * MULTIPLE if growth > 1.0 else self.draws
+        if self.objective.density.gradients + 2 * draws > MOST_GRADIENTS:
+            return "gradients"
+        self._begin_stage([self.best, *self._rivals()], draws)
+        return ""
+
+    def _begin_stage(self, climbs: list[Climb], draws: int) -> None:
+        self.draws, self.climbs = draws, climbs
+        self.stage_rng = generator_state(self.rng)
+        self.objective.prepare(climbs[0])
+        for c in climbs:
+            c.begin()
+
+    def _explore_further(self) -> None:
+        """After a batch of starts: prepare another, or the first stage in the family itself."""
+        alive = [c for c in self.climbs if c.local is not None and c.why != "joins"]
+        if not alive:
+            self._refuse_start()
+        alive.sort(key=lambda c: -c.elbo)
+        others = distinct(alive[0], alive)
+        more = self.settings.starts is None and not self.fixed
+        self.climbs = [alive[0], *others]
+        if others and more and self.batch + 1 < len(BATCHES_OF_STARTS):
+            self.batch += 1
+            self.climbs += self._starts()
+            return
+        going, draws = [alive[0], *self._rivals()], self._draws_for_family()
+        self.exploring = False
+        for c in going:
+            c.at, c.memory = self._chart(self.family.init_from(c.at.params())), []
+        self._begin_stage(going, draws)
+
+    def _refuse_start(self) -> None:
+        z = first_point(self.model, self.settings.init)
+        check_start(self.model, onp.zeros(self.model.dim) if z is None else z)
+        raise ArgumentError(
+            "init: the log density is finite at the start, but not about it; give another start "
+            "with init={latent: value, ...}"
+        )
+
+    def _rivals(self) -> list[Climb]:
+        """Of the other climbs those that go on with the best; what the others lack is noted."""
+        best = self.best
+        going: list[Climb] = []
+        for c in distinct(best, self.climbs):
+            near = c.elbo > best.elbo - RIVALRY - min(best.gap, MOST_RIVALRY)
+            if near and len(going) < RIVALS:
+                going.append(c)
+            elif c.why == "settled":
+                self.modes.append(c.elbo - best.elbo)
+        return going
+
+    # --------------------------------------------------------------------- the verdict
+
+    def verdict(self, best: Climb) -> str:
+        """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
+        num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
+        fresh = stratified_pairs(self.rng, num, self._base_dim)
+        self.gain, self.error = self.objective.first_order(best, fresh)
+        if not self.gain <= SIGMAS * (self.tolerance + self.error):
+            return "fresh"
+        if best.gap + self.objective.lack > self.tolerance:
+            return "fresh"
+        unseen = beyond(best, self.objective.density, self.draws)
+        return "" if unseen <= self.tolerance else "tail"
+
+    def result(self, why: str) -> Run:
+        """What is handed back."""
+        best = self.best
+        others = [c.elbo - best.elbo for c in distinct(best, self.climbs) if c.why == "settled"]
+        none = why == "no optimum"
+        return Run(
+            params=self._params(best),
+            losses=onp.array(best.losses),
+            interrupted=why == "interrupt",
+            convergence=Convergence(
+                converged=why == "settled",
+                why=why,
+                gap=best.gap + self.objective.lack if best.why == "settled" else onp.inf,
+                tolerance=self.tolerance,
+                steps=self.steps,
+                gradients=self.objective.density.gradients,
+                gain=self.gain,
+                error=self.error,
+                modes=() if none else tuple(sorted([*self.modes, *others], reverse=True)),
+                runaways=runaways(self.model, self.before, best.at) if none else (),
+            ),
+            stages=tuple(self.stages),
+        )
+
+    # ------------------------------------------------------------------- what q it is
+
+    @property
+    def best(self) -> Climb:
+        """The climb that is highest."""
+        return max(self.climbs, key=lambda c: c.elbo)
+
+    @property
+    def _base_dim(self) -> int:
+        """Of the draws of this stage: those of starts are for mean field."""
+        return self.model.dim if self.exploring else self.family.base_dim(self.model.dim)
+
+    def _draws_for_starts(self) -> int:
+        few = FEWEST_DRAWS // 2
+        return (
+            few
+            if expands(self.family, self.model.dim)
+            else min(FEWEST_DRAWS, enough(self.model.dim, few))
+        )
+
+    def _draws_for_family(self) -> int:
+        if self.settings.draws is not None:
+            return self.settings.draws
+        if expands(self.family, self.model.dim):
+            return FEWEST_DRAWS // 2
+        return enough(self.family.base_dim(self.model.dim), FEWEST_DRAWS)
+
+    def _starts(self, first: onp.ndarray | None = None) -> list[Climb]:
+        """The climbs of a batch of starts, of which the first may be known."""
+        number = self.settings.starts
+        if number is None:
+            number = min(BATCHES_OF_STARTS[self.batch], 1 + NUMBERS_OF_STARTS // self.model.dim)
+            number = 1 if self.fixed else number
+        points = [] if first is None else [first]
+        points += prior_points(self.model, number - len(points), self.start_seeds[self.batch])
+        return [Climb(narrow(z)) for z in points]
+
+    def _chart(self, params: Params) -> Chart:
+        """The q of these parameters of the family."""
+        return self.family.chart(params) or NaturalChart(self.family, self.engine, params)
+
+    def _params(self, c: Climb) -> Params:
+        """Parameters of the family for where a climb is."""
+        return self.family.init_from(c.at.params())
+
+    # -------------------------------------------------------------------- to and from disk
+
+    def snapshot(self) -> Snapshot:
+        """All that the rest of the search depends on."""
+        names = ("stage_rng", "draws", "batch", "exploring", "steps", "restless")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "gradients": self.objective.density.gradients,
+            "modes": onp.array(self.modes),
+            "stages": json.dumps([asdict(stage) for stage in self.stages]),
+            "objective": self.objective.snapshot(),
+            "before": {"scales": self.before.scales, "at": self.before.arrays()},
+            "climbs": {str(i): c.snapshot() for i, c in enumerate(self.climbs)},
+        }
+
+    def restore(self, saved: Snapshot) -> None:
+        """Go back to where a snapshot was taken."""
+        self.stage_rng, self.draws = str(saved["stage_rng"]), int(saved["draws"])
+        self.exploring, self.batch = bool(saved["exploring"]), int(saved["batch"])
+        self.steps, self.restless = int(saved["steps"]), int(saved["restless"])
+        self.modes = list(saved.get("modes", ()))
+        self.stages = [Stage(**line) for line in json.loads(str(saved["stages"]))]
+        self.objective.restore(saved.get("objective", {}))
+        self.objective.density.gradients = int(saved["gradients"])
+        climbs, before = saved["climbs"], saved["before"]
+        numbers = range(len(climbs))
+        self.climbs = [Climb.restore(climbs[str(i)], self.family, self.engine) for i in numbers]
+        self.before = chart_of(str(before["scales"]), before["at"], self.family, self.engine)
+        self.resumed = True
+        self._count()
+
+    def _look_again(self) -> None:
+        """What the climbs knew where they were: not counted, for it was."""
+        density = self.objective.density
+        gradients = density.gradients
+        for c in self.climbs:
+            look_again(density, c, self.eps)
+        density.gradients = gradients
+        self.resumed = False
+
+
+def searching(settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint) -> Run:
+    """`Search.run`."""
+    return Search(settings, rng, checkpoint).run()

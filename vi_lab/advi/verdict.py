@@ -1,0 +1,100 @@
+r"""The verdict, on whether q is what the search believes it to be.
+
+The draws of the search say how far from the best q they have led (`vi_lab.advi.local.Local.gap`).
+That is one witness, and it has seen only its own draws. Others are asked before a fit has
+"converged":
+
+* *fresh draws* (`first_order`): what a step would still gain. With :math:`s_r` the slope from
+  replicate r of draws that the search has not seen, and H the inverse curvature,
+  :math:`\frac12 s_r^\top H s_t` for :math:`r \ne t` is free of bias: the noises of two replicates
+  have nothing to do with each other. What the search knows of the gradients (their line) is the
+  control variate;
+* *beyond the draws* (`beyond`): along axes of q, outside the outermost draw, gradients are compared
+  with the line. What they would change in the slope, weighed by the normal density there, is a step
+  of so many nats: a cliff or a tail that no draw has met;
+* *far away* (`rises_for_ever`): if a search did not come to rest, whether the ELBO goes on rising a
+  thousand and a million times as far. Then there is no optimum.
+"""
+
+from __future__ import annotations
+
+import numpy as onp
+
+from vi_lab.advi.climb import RUNAWAY, Climb
+from vi_lab.advi.density import Density
+from vi_lab.advi.local import products
+from vi_lab.families import Chart
+from vi_lab.model import Posterior
+
+MOST_AXES = 16  # that are looked along
+BEYOND, SPACING, POINTS = 0.35, 0.7, 4  # where: standard deviations beyond the outermost draw
+FARTHER = (1e3, 1e6)  # times as far
+SHARPER = 3.0  # q is, for its distance, where it is looked for an ELBO that still rises
+WIDER = 1.1  # times as wide after more draws: it grows
+FAR = 100.0  # in units of z: far from where starts are
+
+
+def first_order(c: Climb, density: Density, eps: onp.ndarray) -> tuple[float, float]:
+    """Nats that a step would gain, on fresh draws: an estimate without bias, and its error."""
+    known = c.known
+    slopes = density.fresh_slopes(c.at, known, eps)
+    K = products(slopes, known.solver(c.memory))
+    R = len(K)
+    gain = 0.5 * (K.sum() - onp.trace(K)) / (R * (R - 1))
+    centred = K - K.mean(axis=0) - K.mean(axis=1)[:, None] + K.mean()
+    apart = ((centred**2).sum() - (onp.diag(centred) ** 2).sum()) / (R * (R - 1))
+    cross = onp.abs(onp.diag(centred)).mean() * max(float(K.mean()), 0.0)
+    return float(gain), float((0.5 * apart / R**2 + cross / R) ** 0.5)
+
+
+def beyond(c: Climb, density: Density, num: int) -> float:
+    """Nats that log p~ farther out than ``num`` draws reach would change, along the worst axis."""
+    from scipy.special import ndtri  # slow to import
+
+    known = c.known
+    if known.line.slope is None:
+        return 0.0
+    dim = known.line.slope.shape[0]
+    axes = onp.unique(onp.linspace(0, dim - 1, min(dim, MOST_AXES)).astype(int))
+    t = -ndtri(1.0 / num) + BEYOND + SPACING * onp.arange(POINTS)
+    t = onp.append(t, -t)
+    weight = SPACING * onp.exp(-0.5 * t**2) / (2.0 * onp.pi) ** 0.5
+    eps = onp.zeros((len(axes), len(t), dim))
+    eps[onp.arange(len(axes))[:, None], onp.arange(len(t)), axes[:, None]] = t
+    values, gradients = density(c.at.draw(eps.reshape(-1, dim)))
+    if not (onp.isfinite(values).all() and onp.isfinite(gradients).all()):
+        return onp.inf
+    rest = gradients.reshape(*eps.shape[:2], -1) - known.line.at(eps)
+    changes = len(t) * c.at.slopes(eps, weight[:, None] * rest)
+    solve = known.solver(c.memory)
+    return float(max(0.5 * change @ solve(change) for change in changes))
+
+
+def rises_for_ever(density: Density, before: Chart, now: Chart, eps: onp.ndarray) -> bool:
+    """Whether the ELBO goes on rising if what grew between two sets of draws goes on growing."""
+    grew = _grown(before, now)
+    if not grew.any():
+        return False
+    charts = [
+        now.stretched(onp.where(grew, farther, 1.0), onp.where(grew, wider, 1.0))
+        for farther, wider in ((1.0, 1.0), *((f, f / SHARPER) for f in FARTHER))
+    ]
+    values = density(onp.concatenate([chart.draw(eps) for chart in charts]))[0]
+    elbos = values.reshape(len(charts), -1).mean(axis=1) + [chart.entropy for chart in charts]
+    return bool(elbos[0] < elbos[1] < elbos[2])
+
+
+def runaways(model: Posterior, before: Chart, now: Chart) -> tuple[str, ...]:
+    """Names of the latents that run away, the farthest at least."""
+    far = onp.maximum(onp.abs(now.loc), now.sd)
+    if far.max() < RUNAWAY**0.5:
+        gone = _grown(before, now)
+    else:
+        gone = far >= min(RUNAWAY**0.5, far.max())
+    return tuple(name for name, part in model.slices.items() if gone[part].any())
+
+
+def _grown(before: Chart, now: Chart) -> onp.ndarray:
+    """Coordinates in which q is far from where starts are, or grows (D,)."""
+    far = onp.maximum(now.sd, onp.abs(now.loc)) > FAR
+    return onp.asarray((now.sd > WIDER * before.sd) | far)
