@@ -53,7 +53,7 @@ from vi_lab.errors import ConvergenceWarning, NonFiniteError, ViLabError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import NutsResult, nuts
-from vi_lab.results import Convergence, Fit, Summary
+from vi_lab.results import Convergence, Fit, Stage, Summary
 
 if TYPE_CHECKING:
     import vi_lab.conjugate as conjugate  # noqa: PLR0402
@@ -95,6 +95,7 @@ __all__ = [
     "Normal",
     "NutsResult",
     "Poisson",
+    "Stage",
     "StudentT",
     "Summary",
     "Target",

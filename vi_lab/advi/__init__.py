@@ -1,9 +1,10 @@
-"""ADVI: fit a Gaussian to a posterior by stochastic gradients.
+"""ADVI: fit a Gaussian to a posterior by gradients of its log density.
 
-`front_door` is what a user calls, `settings` checks what was asked, and `blocks` is the loop
-in which all steps are taken. With an optimiser of the user's choice the fit is `chosen`;
-with none it stops by itself: read `automatic` first, then `stages`, `stopping` and
-`starts`. `deterministic` is the variant with fixed draws.
+`front_door` is what a user calls, and `settings` checks what was asked. With an optimiser of the
+user's choice the fit is `chosen`, a loop of `blocks` of steps. With none it is a `search`, which
+stops by itself: read `local` first, then `climb`, `search` and `verdict`. What is climbed is an
+`objective`: the `density` as it is, by `expansion` in many dimensions, or of some of very many
+`rows`.
 
 The package is hidden behind its function: `vi_lab.advi` is `advi`.
 """

@@ -48,44 +48,45 @@ def advi(
     r"""Fit a Gaussian q to the posterior by maximising the ELBO.
 
     Latents are moved to the real line by the transforms of their supports, and
-    :math:`E_q[\log \tilde p(z) - \log q(z)]` is climbed with stochastic gradients
-    (Kucukelbir et al. 2017, Algorithm 1). By itself it chooses how, and stops when q is
-    about as good as its family allows (`vi_lab.advi.automatic`); ``fit.convergence`` says how
-    far that was reached, and a fit that did not converge warns.
+    :math:`E_q[\log \tilde p(z) - \log q(z)]` is climbed (Kucukelbir et al. 2017). By itself the
+    fit climbs it on fixed draws, by the curvature that q sees, takes more draws until their noise
+    is below its tolerance, and asks others before it says "converged" (`vi_lab.advi.search`);
+    ``fit.convergence`` says how far that was reached, ``fit.stages`` how, and a fit that did not
+    converge warns. With an ``optimizer`` of your choice it takes stochastic steps instead.
 
     Parameters
     ----------
     model : `Model` or `Target`
     family : "mean_field", "full_rank", "low_rank", or a family (of your own:
         `vi_lab.families.LocationScaleGaussian`)
-    method : "stochastic" takes new draws at every step; "deterministic" fixes them
-        and minimises with second derivatives (mean field only; see
-        `vi_lab.advi.deterministic`)
-    steps : the most steps to take, by default 400,000. With an ``optimizer`` of your
-        choice: how many to take, by default 20,000; nothing stops them or judges the result
-    draws : base draws a step, by default 1 (full rank: 1 for every 8 dimensions), or 30
-        in all for "deterministic"
-    base_draws : how the draws of one step hang together: "independent" (the default),
-        "antithetic", "sobol", or a value of `vi_lab.gradients.base_draws`
-    estimator : of the gradient: "sticking_the_landing", "reparameterised",
-        "score_function", or a value of `vi_lab.gradients.estimators`; by default the one with the
-        least noise that is known here
+    method : "stochastic" takes new draws, as many as it needs (with an ``optimizer``: at every
+        step); "deterministic" stays with the draws it began with, and asks for 5% of a standard
+        deviation in place of 0.5% (mean field only)
+    steps : the most steps to take, by default as many as 2 million gradients allow. With an
+        ``optimizer``: how many to take, by default 20,000; nothing stops them or judges the result
+    draws : how many the search begins with, an even number; by default it chooses, or 30 if
+        "deterministic". With an ``optimizer``: base draws a step, by default 1 (full rank: 1 for
+        every 8 dimensions)
+    base_draws : how the draws of one step of an ``optimizer`` hang together: "independent" (the
+        default), "antithetic", "sobol", or a value of `vi_lab.gradients.base_draws`
+    estimator : of the gradient that an ``optimizer`` gets: "sticking_the_landing" (the default),
+        "reparameterised", "score_function", or a value of `vi_lab.gradients.estimators`
     optimizer : "adam" or another name of `vi_lab.optimizers.OPTIMIZERS`, or an optimiser of
         `vi_lab.optimizers`. An `AdviSequence` without an eta has it searched for
     average : how the iterates of ``optimizer`` are averaged; by default over the last
         three quarters
     init : where to start: constrained value by latent, to centre the first q on, or an
         earlier `Fit` to go on from, or "prior", a draw from the prior; by default z = 0
-    starts : how many starting points to try: ``init`` and, for the others, draws from the
-        prior. The best after 400 steps is where the fit starts (`vi_lab.advi.starts`)
+    starts : how many starting points to try on few draws: ``init`` and, for the others, draws
+        from the prior. By default 8, and up to 48 more if they end in different places (with an
+        ``optimizer``: 1)
     seed : a whole number from 0 on, from which every draw follows: the same seed gives the
         same bits. (So None is refused, and so is a Generator, which has no such number.)
     engine : "autograd" or "jax"; by default the one in force (`vi_lab.use`)
     progress : show a progress bar with the running loss
-    callback : called between blocks of steps with the steps done, the parameters and the
-        losses so far (of the warm-up, while it lasts, whose q is of full rank); a true
-        result stops the fit. That and Ctrl-C keep what was found up to the last complete
-        eighth of a window
+    callback : called between steps (with an ``optimizer``: between blocks of them) with the steps
+        done, the parameters of the best q and the losses so far; a true result stops the fit. That
+        and Ctrl-C keep what was found
     checkpoint : a file (.npz) to write the state of the fit to, about once a second and when
         it ends, and to go on from if it is there: an interrupted and resumed fit is, to the
         bit, the one that was not interrupted
@@ -100,7 +101,8 @@ def advi(
         for a bad argument, before anything is computed; or for a log density that is not
         finite at the start.
     NonFiniteError
-        if the loss or a gradient stops being finite; it names the step and latent.
+        if with an ``optimizer`` the loss or a gradient stops being finite; it names the step
+        and latent.
     """
     settings = checked(**locals())  # the arguments: there is nothing else yet
     _check_earlier(model, init)

@@ -27,12 +27,21 @@ import numpy as onp
 
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.climb import MOST_STEPS, Climb, climb, look_again
-from vi_lab.advi.local import MULTIPLE, enough, stratified_pairs
+from vi_lab.advi.local import MULTIPLE, stratified_pairs
 from vi_lab.advi.non_finite import check_start
 from vi_lab.advi.objective import Expanded, Objective, expands
 from vi_lab.advi.rows import SomeRows, needs_rows
 from vi_lab.advi.settings import Settings
-from vi_lab.advi.starts import distinct, first_point, narrow, params_of, prior_points
+from vi_lab.advi.starts import (
+    BATCHES_OF_STARTS,
+    batch_of_starts,
+    distinct,
+    draws_for_family,
+    draws_for_starts,
+    first_point,
+    narrow,
+    params_of,
+)
 from vi_lab.advi.verdict import beyond, rises_for_ever, runaways
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, NaturalChart, Params, chart_of
@@ -46,11 +55,8 @@ COARSE_PRECISION = 0.03  # with rows that are sampled
 ROUGH_PRECISION = 0.05  # with fixed draws
 MOST_GRADIENTS = 2_000_000
 MOST_RESTLESS = 8  # stages that end before q has come to rest
-FEWEST_DRAWS = 64
 LEAST_GROWTH, MOST_GROWTH = 2.0, 4.0  # of the number of draws
 SPARE = 1.2  # times what the gap asks for
-BATCHES_OF_STARTS = (8, 16, 32)
-NUMBERS_OF_STARTS = 512  # coordinates of all starts of a batch
 EXPLORING_STEPS = 50
 RIVALS, RIVALRY, MOST_RIVALRY = 3, 1.0, 10.0  # nats below the best, besides its gap
 SIGMAS = 3.0  # by which fresh draws may disagree, in standard errors and in tolerances
@@ -80,7 +86,7 @@ class Search:
         self.stage_rng = generator_state(rng)  # before the draws of the stage were drawn
         self.climbs: list[Climb] = []
         self.exploring, self.batch = True, 0
-        self.draws = settings.draws or self._draws_for_starts()
+        self.draws = draws_for_starts(settings)
         self.before: Chart = narrow(onp.zeros(self.model.dim))  # where the stage began
         self.stages: list[Stage] = []
         self.modes: list[float] = []
@@ -127,9 +133,9 @@ class Search:
         """Of the first stage: from an earlier fit, or the first batch of starts."""
         init = self.settings.init
         if isinstance(init, Fit):
-            self.exploring, self.draws = False, self._draws_for_family()
+            self.exploring, self.draws = False, draws_for_family(self.settings)
             return [Climb(self._chart(params_of(init, self.settings)))]
-        return self._starts(first_point(self.model, init))
+        return batch_of_starts(self.settings, 0, self.start_seeds[0])
 
     def climb_stage(self) -> None:
         """Carry the climbs up on the draws of this stage, and note what came of it."""
@@ -254,9 +260,9 @@ class Search:
         self.climbs = [alive[0], *others]
         if others and more and self.batch + 1 < len(BATCHES_OF_STARTS):
             self.batch += 1
-            self.climbs += self._starts()
+            self.climbs += batch_of_starts(self.settings, self.batch, self.start_seeds[self.batch])
             return
-        going, draws = [alive[0], *self._rivals()], self._draws_for_family()
+        going, draws = [alive[0], *self._rivals()], draws_for_family(self.settings)
         self.exploring = False
         for c in going:
             c.at, c.memory = self._chart(self.family.init_from(c.at.params())), []
@@ -331,31 +337,6 @@ class Search:
     def _base_dim(self) -> int:
         """Of the draws of this stage: those of starts are for mean field."""
         return self.model.dim if self.exploring else self.family.base_dim(self.model.dim)
-
-    def _draws_for_starts(self) -> int:
-        few = FEWEST_DRAWS // 2
-        return (
-            few
-            if expands(self.family, self.model.dim)
-            else min(FEWEST_DRAWS, enough(self.model.dim, few))
-        )
-
-    def _draws_for_family(self) -> int:
-        if self.settings.draws is not None:
-            return self.settings.draws
-        if expands(self.family, self.model.dim):
-            return FEWEST_DRAWS // 2
-        return enough(self.family.base_dim(self.model.dim), FEWEST_DRAWS)
-
-    def _starts(self, first: onp.ndarray | None = None) -> list[Climb]:
-        """The climbs of a batch of starts, of which the first may be known."""
-        number = self.settings.starts
-        if number is None:
-            number = min(BATCHES_OF_STARTS[self.batch], 1 + NUMBERS_OF_STARTS // self.model.dim)
-            number = 1 if self.fixed else number
-        points = [] if first is None else [first]
-        points += prior_points(self.model, number - len(points), self.start_seeds[self.batch])
-        return [Climb(narrow(z)) for z in points]
 
     def _chart(self, params: Params) -> Chart:
         """The q of these parameters of the family."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.advi.climb import Climb
-from vi_lab.advi.local import ROUGH
+from vi_lab.advi.local import ROUGH, enough
 from vi_lab.advi.non_finite import check_start
+from vi_lab.advi.objective import expands
 from vi_lab.advi.settings import Settings, Start
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Params
@@ -17,6 +18,9 @@ from vi_lab.families.charts import MeanFieldChart
 from vi_lab.model import Model, Posterior, prior_predictive
 from vi_lab.results.fit import Fit
 
+BATCHES_OF_STARTS = (8, 16, 32)
+NUMBERS_OF_STARTS = 512  # coordinates of all starts of a batch
+FEWEST_DRAWS = 64
 INITIAL_SCALE = 0.1  # sd of the first q: small, so that its draws stay where z starts
 APART = 1.0  # standard deviations between optima in different places
 WIDE = 2.0  # sd of starting points in R^D where no prior can be drawn from
@@ -80,6 +84,37 @@ def prior_points(model: Posterior, number: int, seed: int) -> list[onp.ndarray]:
             latents = [{name: draws[name][i] for name in model.latents} for i in range(number)]
             return [model.unconstrain(values) for values in latents]
     return list(WIDE * onp.random.default_rng(seed).standard_normal((number, model.dim)))
+
+
+def batch_of_starts(settings: Settings, batch: int, seed: int) -> list[Climb]:
+    """The climbs of a batch; the first of the first is where the user, or nobody, says."""
+    model, number = settings.model, settings.starts
+    if number is None:
+        number = min(BATCHES_OF_STARTS[batch], 1 + NUMBERS_OF_STARTS // model.dim)
+        number = 1 if settings.method == "deterministic" else number
+    first = first_point(model, settings.init) if batch == 0 else None
+    points = [] if first is None else [first]
+    points += prior_points(model, number - len(points), seed)
+    return [Climb(narrow(z)) for z in points]
+
+
+def draws_for_starts(settings: Settings) -> int:
+    """S while starts are tried: few."""
+    if settings.draws is not None:
+        return settings.draws
+    few = FEWEST_DRAWS // 2
+    if expands(settings.family, settings.model.dim):
+        return few
+    return min(FEWEST_DRAWS, enough(settings.model.dim, few))
+
+
+def draws_for_family(settings: Settings) -> int:
+    """S for the first stage in the family itself: where it takes matrices, enough for them."""
+    if settings.draws is not None:
+        return settings.draws
+    if expands(settings.family, settings.model.dim):
+        return FEWEST_DRAWS // 2
+    return enough(settings.family.base_dim(settings.model.dim), FEWEST_DRAWS)
 
 
 def narrow(z: onp.ndarray) -> MeanFieldChart:
