@@ -19,7 +19,7 @@ from vi_lab.engine import Engine
 from vi_lab.families import Chart, Family, chart_of
 from vi_lab.results.checkpoint import Snapshot
 
-FIRST_TRUST, MOST_TRUST, LEAST_TRUST = 2.0, 1e12, 1e-12  # nats
+FIRST_TRUST, MOST_TRUST, LEAST_TRUST = 2.0, 1e24, 1e-12  # nats
 GAINED, WELL_GAINED = 0.1, 0.5  # of what was foreseen
 GROWTH, SHRINKAGE = 4.0, 0.1
 NEAR = 0.5  # nats: steps so short are corrected by those before

@@ -49,7 +49,7 @@ DRAWS_A_DIMENSION = 4  # for a line through the gradients: twice as many as it t
 FLAT = 1e-9  # a curvature in q's units that counts as none
 ROUGH = 1.0  # nats: noise is of no interest while there is more to gain
 LONGEST = 40.0  # of log tau
-HALVINGS = 16
+GRID = 48  # of log tau, laid twice
 
 Solve = Callable[[onp.ndarray], onp.ndarray]
 Pairs = list[tuple[onp.ndarray, onp.ndarray]]
@@ -167,11 +167,17 @@ class Curvature:
         low, high = -LONGEST, LONGEST
         if self.lowest < 0.0:
             high = min(high, -onp.log(-self.lowest) - FLAT)
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            fits = self._step(a, onp.exp(middle)).divergence <= trust
-            low, high = (middle, high) if fits else (low, middle)
+        for _ in range(2):
+            grid = onp.linspace(low, high, GRID)
+            fits = int((self._divergences(a, onp.exp(grid)) <= trust).sum())
+            low, high = grid[max(fits, 1) - 1], grid[min(max(fits, 1), GRID - 1)]
         return self._step(a, onp.exp(low))
+
+    def _divergences(self, a: onp.ndarray, taus: onp.ndarray) -> onp.ndarray:
+        """KL(new || old), increasing with tau, for ``taus`` (K,)."""
+        inverse = 1.0 / taus[:, None]
+        d, v = a / (inverse + self.w), (inverse + 1.0) / (inverse + self.scales)
+        return onp.asarray(0.5 * ((d**2).sum(axis=1) + (v - 1.0 - onp.log(v)).sum(axis=1)))
 
     def _step(self, a: onp.ndarray, tau: float) -> Step:
         d = a / (1.0 / tau + self.w)

@@ -145,7 +145,7 @@ class Search:
         if self.resumed:
             self._look_again()
         else:
-            self.before = self.climbs[0].at
+            self.before = self.climbs[0].at  # the best that is known
         while not self.ended:
             climb(
                 self.objective.density,
@@ -155,8 +155,6 @@ class Search:
                 most_steps=EXPLORING_STEPS if self.exploring else MOST_STEPS,
                 after_step=self.after_step,
             )
-            if not self.exploring:
-                self.climbs.sort(key=lambda c: -c.elbo)
             best = self.best
             if self.exploring or best.why != "settled":
                 break
@@ -330,8 +328,9 @@ class Search:
 
     @property
     def best(self) -> Climb:
-        """The climb that is highest."""
-        return max(self.climbs, key=lambda c: c.elbo)
+        """The climb that is highest, of those that have not joined another."""
+        alone = [c for c in self.climbs if c.why != "joins"]
+        return max(alone, key=lambda c: c.elbo)
 
     @property
     def _base_dim(self) -> int:
