@@ -216,29 +216,23 @@ class Step:
         return self.curvature.tangent(self.d, self.log_root)
 
 
-@dataclass(frozen=True, eq=False)
 class Unknown:
-    """Of a family whose curvature nothing is known: as if it were ``c`` in every direction."""
+    """Of a family whose curvature nothing is known of: as if it were 1 in every direction."""
 
-    c: float = 1.0
-
-    @property
-    def lowest(self) -> float:
-        return self.c
+    lowest: float = 1.0
 
     def floored(self) -> Unknown:
         return self
 
     def solve(self, slope: onp.ndarray) -> onp.ndarray:
-        """The step along ``slope``."""
-        return slope / self.c
+        """The slope itself."""
+        return slope
 
     def trusted(self, slope: onp.ndarray, trust: float) -> Plain:
         """Along ``slope``, to a distance whose square is at most 2 ``trust``."""
-        step = slope / self.c
-        share = min(1.0, (2.0 * trust / max(float(step @ step), 1e-300)) ** 0.5)
-        gain = float(share * (1.0 - 0.5 * share) * (step @ slope))
-        return Plain(share * step, 0.5 * share**2 * float(step @ step), gain)
+        square = float(slope @ slope)
+        share = min(1.0, (2.0 * trust / max(square, 1e-300)) ** 0.5)
+        return Plain(share * slope, 0.5 * share**2 * square, share * (1.0 - 0.5 * share) * square)
 
 
 @dataclass(frozen=True, eq=False)

@@ -141,7 +141,7 @@ class Search:
         """Carry the climbs up on the draws of this stage, and note what came of it."""
         began, steps, gradients = time.perf_counter(), self.steps, self.objective.density.gradients
         set_generator_state(self.rng, self.stage_rng)
-        self.eps = stratified_pairs(self.rng, self.draws, self._base_dim)
+        self.eps = stratified_pairs(self.rng, self.draws, self.climbs[0].at.base_dim)
         if self.resumed:
             self._look_again()
         else:
@@ -291,7 +291,7 @@ class Search:
     def verdict(self, best: Climb) -> str:
         """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
         num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
-        fresh = stratified_pairs(self.rng, num, self._base_dim)
+        fresh = stratified_pairs(self.rng, num, best.at.base_dim)
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"
@@ -331,11 +331,6 @@ class Search:
         """The climb that is highest, of those that have not joined another."""
         alone = [c for c in self.climbs if c.why != "joins"]
         return max(alone, key=lambda c: c.elbo)
-
-    @property
-    def _base_dim(self) -> int:
-        """Of the draws of this stage: those of starts are for mean field."""
-        return self.model.dim if self.exploring else self.family.base_dim(self.model.dim)
 
     def _chart(self, params: Params) -> Chart:
         """The q of these parameters of the family."""

@@ -47,6 +47,10 @@ class Chart(Protocol):
         """Standard deviations of z, (D,)."""
 
     @property
+    def base_dim(self) -> int:
+        """How many standard normals make one draw."""
+
+    @property
     def entropy(self) -> float:
         """H[q], in nats."""
 
@@ -83,6 +87,10 @@ class MeanFieldChart:
     loc: onp.ndarray
     sd: onp.ndarray
     scales: ClassVar[str] = "diagonal"
+
+    @property
+    def base_dim(self) -> int:
+        return self.loc.size
 
     @property
     def entropy(self) -> float:
@@ -123,6 +131,10 @@ class FullRankChart:
     loc: onp.ndarray
     scale: onp.ndarray
     scales: ClassVar[str] = "full"
+
+    @property
+    def base_dim(self) -> int:
+        return self.loc.size
 
     @cached_property
     def sd(self) -> onp.ndarray:
@@ -179,6 +191,10 @@ class NaturalChart:
     scales: ClassVar[str] = "unknown"
 
     @property
+    def base_dim(self) -> int:
+        return self.family.base_dim(self.loc.size)
+
+    @property
     def loc(self) -> onp.ndarray:
         return onp.asarray(self.at["loc"])
 
@@ -192,7 +208,7 @@ class NaturalChart:
 
     @cached_property
     def entropy_slope(self) -> onp.ndarray:
-        return self._slope(onp.zeros((1, self._base_dim)), onp.zeros((1, self.loc.size)), 1.0)
+        return self._slope(onp.zeros((1, self.base_dim)), onp.zeros((1, self.loc.size)), 1.0)
 
     def draw(self, eps: onp.ndarray) -> onp.ndarray:
         return onp.asarray(self.family.transform(self.at, eps))
@@ -217,10 +233,6 @@ class NaturalChart:
 
     def arrays(self) -> dict[str, onp.ndarray]:
         return self.at
-
-    @property
-    def _base_dim(self) -> int:
-        return self.family.base_dim(self.loc.size)
 
     def _slope(self, eps: onp.ndarray, gradients: onp.ndarray, weight: float) -> onp.ndarray:
         """Of mean(gradients z) + weight H[q]; in calls of one shape, so that it compiles once."""
