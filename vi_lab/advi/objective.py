@@ -31,6 +31,11 @@ class Objective:
     def __init__(self, model: Posterior, engine: Engine) -> None:
         self.density = Density(model.structure, model.data, engine, model.dim)
 
+    @property
+    def seen(self) -> bool:
+        """Whether all of it is climbed, and not some rows."""
+        return True
+
     def prepare(self, best: Climb) -> None:
         """Be ready for a stage that begins where ``best`` is."""
 
@@ -40,6 +45,10 @@ class Objective:
         Then it is to be climbed again, on the same draws.
         """
         return False
+
+    def fresh(self, num: int) -> int:
+        """How many draws the verdict is to be heard on, where ``num`` would be right for most."""
+        return num
 
     def first_order(self, best: Climb, eps: onp.ndarray) -> tuple[float, float]:
         """Nats that a step would gain on what has not been seen, and the standard error."""

@@ -9,12 +9,12 @@ has the gradient of all rows at m, and nearly everywhere: what is left is a diff
 curvatures times the width of q, small twice. (It is the surrogate likelihood of Jordan, Lee and
 Yang 2019, and for all draws at once what an anchor is to stochastic gradients.) The search climbs
 it as it climbs any density. Then a pass over all rows moves the anchor to where that ended, and it
-climbs again, until that moves q no more. Then *other* rows are asked what a step would still gain;
-half of that is the lack of this q, whose rows are as few. If they disagree, four times as many rows
-are taken.
+climbs again, until that moves q no more. At the end *all* rows are asked, at a few draws of q,
+what a step would still gain. If that is too much, or anchors do not draw near each other, four
+times as many rows are taken: a column that is rarely other than zero asks for that.
 
-Nothing is dropped, and all N rows are read, in order, five to ten times in all: memory maps and
-streams are read at their best. Rare columns ask for more rows, which the other rows notice.
+All N rows are read in order, once an anchor and once for the verdict: memory maps and streams are
+read at their best.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from vi_lab.results.checkpoint import Snapshot
 
 FEWEST_ROWS, ROWS_A_DIMENSION = 2_048, 100
 MORE = 4  # times as many rows, where others disagree
-MOST_PASSES = 30
+FEW_DRAWS = 16  # of which the verdict takes the gradients of all rows
+CONTRACTION = 0.25  # of the nats by which two anchors differ: what the next may differ by
 NEGLIGIBLE = 0.1  # of the tolerance: what a move between two anchors may be worth
 MOST_BYTES = 2**28  # of rows at a time
 
@@ -56,6 +57,22 @@ class TiltedDensity(Density):
         return values + (z - self.anchor) @ self.tilt, gradients + self.tilt
 
 
+class AllRows(Density):
+    """log p~ of all rows, a block at a time."""
+
+    def __init__(self, model: Posterior, engine: Engine) -> None:
+        super().__init__(model.structure, {}, engine, model.dim)
+        self._model = model
+
+    def __call__(self, z: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray]:
+        values, gradients = onp.zeros(len(z)), onp.zeros(z.shape)
+        for block, share in self._model.blocks():
+            self._data, self._share = block, share
+            part = super().__call__(z)
+            values, gradients = values + share * part[0], gradients + share * part[1]
+        return values, gradients
+
+
 class SomeRows(Objective):
     """The log density of a subsample of rows, with passes over all of them."""
 
@@ -66,35 +83,39 @@ class SomeRows(Objective):
         self._batches = model.minibatches(rng)
         self._size = model.minibatch.size if model.minibatch else 1
         self._num = max(FEWEST_ROWS, ROWS_A_DIMENSION * model.dim)
-        self._passes, self._settled = 0, False
+        self._passes, self._settled, self._moved = 0, False, onp.inf
         self._gradient = onp.zeros(model.dim)
         self._take()
 
     def again(self, best: Climb, tolerance: float) -> bool:
-        if self._settled or self._passes >= MOST_PASSES:
+        if self._settled or self.seen:
             return False
-        moved = (best.at.loc - self.density.anchor) / best.at.sd
-        if self._passes and 0.5 * float(moved @ moved) < NEGLIGIBLE * tolerance:
-            self._settled = True
+        away = (best.at.loc - self.density.anchor) / best.at.sd
+        moved, before = 0.5 * float(away @ away), self._moved
+        if self._passes:
+            self._settled, self._moved = moved < NEGLIGIBLE * tolerance, moved
+        if self._settled:
             return False
         self._pass_over_all(best.at.loc)
-        return True
+        # Where anchors do not draw near, the rows are too few to know the curvature.
+        return moved < CONTRACTION * before or self.more()
+
+    def fresh(self, num: int) -> int:
+        return num if self.seen else FEW_DRAWS
 
     def first_order(self, best: Climb, eps: onp.ndarray) -> tuple[float, float]:
-        """On other rows, which are as few: half of the gain is theirs."""
-        density = self.density
-        others = TiltedDensity(self._model, self._engine, self._next_rows())
-        others.retilt(density.anchor, self._gradient)
-        gain, error = (0.5 * nats for nats in first_order(best, others, eps))
-        density.gradients += others.gradients
-        self.lack = max(gain, 0.0) + error
+        """On all rows, at a few draws."""
+        whole = AllRows(self._model, self._engine)
+        gain, error = first_order(best, whole, eps)
+        self.density.gradients += whole.gradients
+        self.lack = 0.0 if self.seen else max(gain, 0.0) + error
         return gain, error
 
     def more(self) -> bool:
         num = min(MORE * self._num, self._model.num_rows)
-        if num == self._num or num * self._bytes > MOST_BYTES or self._passes >= MOST_PASSES:
+        if self.seen or num * self._bytes > MOST_BYTES:
             return False
-        self._num = num
+        self._num, self._moved = num, onp.inf
         anchor, cost = self.density.anchor, self.density.gradients
         self._take()
         self.density.gradients = cost
@@ -109,6 +130,7 @@ class SomeRows(Objective):
             "num": self._num,
             "passes": self._passes,
             "settled": self._settled,
+            "moved": self._moved,
             "gradient": self._gradient,
             "anchor": density.anchor,
             "tilt": density.tilt,
@@ -118,10 +140,15 @@ class SomeRows(Objective):
     def restore(self, saved: Snapshot) -> None:
         self._num, self._passes = int(saved["num"]), int(saved["passes"])
         self._settled, self._gradient = bool(saved["settled"]), saved["gradient"]
+        self._moved = float(saved["moved"])
         self._batches.restore({name: int(value) for name, value in saved["rows"].items()})
         self._take()
         self._batches.restore({name: int(value) for name, value in saved["next"].items()})
         self.density.anchor, self.density.tilt = saved["anchor"], saved["tilt"]
+
+    @property
+    def seen(self) -> bool:
+        return self._num == self._model.num_rows
 
     @property
     def _bytes(self) -> int:
@@ -135,7 +162,7 @@ class SomeRows(Objective):
 
     def _next_rows(self) -> dict[str, onp.ndarray]:
         """``num`` rows that come next in a random order, or as many whole batches; or all."""
-        if self._num == self._model.num_rows:
+        if self.seen:
             rows = self._model.data.keys() - self._model.shared_data.keys()
             return {name: self._model.data[name] for name in rows}
         batches = self._batches.take(-(-self._num // self._size))
@@ -143,13 +170,11 @@ class SomeRows(Objective):
 
     def _pass_over_all(self, z: onp.ndarray) -> None:
         """Take the gradient of all rows at ``z`` (D,), and tilt the subsample to it."""
-        gradient = onp.zeros(z.size)
-        for block, share in self._model.blocks():
-            part = Density(self._model.structure, block, self._engine, z.size)
-            gradient += share * part(z[None])[1][0]
-        self._gradient, self._passes = gradient, self._passes + 1
-        self.density.gradients += 1
-        self.density.retilt(z, gradient)
+        whole = AllRows(self._model, self._engine)
+        (self._gradient,) = whole(z[None])[1]
+        self._passes += 1
+        self.density.gradients += whole.gradients
+        self.density.retilt(z, self._gradient)
 
 
 def needs_rows(model: Posterior) -> bool:

@@ -213,14 +213,17 @@ class Search:
         self.restless = 0
         missing = self.best.gap / self.tolerance
         if missing <= 1.0:
-            against = self.verdict(self.best)
-            if not against or self.fixed:
-                return against or "settled"
-            more_rows = against == "fresh" and self.objective.more()
-            return self._go_on(1.0 if more_rows else MOST_GROWTH)
-        if self.fixed:
-            return "draws"
-        return self._go_on(min(MOST_GROWTH, max(LEAST_GROWTH, SPARE * missing)))
+            return self._after_verdict(self.verdict(self.best))
+        growth = min(MOST_GROWTH, max(LEAST_GROWTH, SPARE * missing))
+        return "draws" if self.fixed else self._go_on(growth)
+
+    def _after_verdict(self, against: str) -> str:
+        """Go on where something speaks against the best climb, or say what ended the search."""
+        if not against or self.fixed:
+            return against or "settled"
+        if against == "tail" or self.objective.seen:
+            return self._go_on(MOST_GROWTH)
+        return self._go_on(1.0) if self.objective.more() else "rows"
 
     def _why_restless(self) -> str:
         """Why a best climb that did not settle is given up; "" if it is not."""
@@ -291,7 +294,7 @@ class Search:
     def verdict(self, best: Climb) -> str:
         """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
         num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
-        fresh = stratified_pairs(self.rng, num, best.at.base_dim)
+        fresh = stratified_pairs(self.rng, self.objective.fresh(num), best.at.base_dim)
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"

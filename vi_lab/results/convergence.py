@@ -11,6 +11,7 @@ ENDINGS = {
     "gradients": "the gradients ran out",
     "callback": "the callback stopped it",
     "interrupt": "it was interrupted",
+    "rows": "more rows would be needed than are held at a time",
     "draws": "more would be needed than the fixed draws",
     "restless": "q still moves",
     "stuck": "no step gains anything on these draws",
