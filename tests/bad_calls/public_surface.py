@@ -53,6 +53,7 @@ CALLED_BY_THE_LIBRARY: dict[str, set[str]] = {
     "families": functions(families.Family)
     | functions(families.LocationScaleGaussian)
     | functions(families.TriangularGaussian)
+    | functions(families.Chart)
     | {"of_gaussian"},
     "optimizers": functions(optimizers.Optimizer) | functions(optimizers.Average),
     "gradients": functions(estimators.Estimator) | functions(base_draws.BaseDraws),
