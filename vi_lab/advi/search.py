@@ -324,8 +324,8 @@ class Search:
 
     @property
     def best(self) -> Climb:
-        """The climb that is highest."""
-        return max(self.climbs, key=lambda c: c.elbo)
+        """The climb that is highest, of those that did not join another."""
+        return max((c for c in self.climbs if c.why != "joins"), key=lambda c: c.elbo)
 
     @property
     def _base_dim(self) -> int:
