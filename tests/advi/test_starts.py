@@ -120,7 +120,9 @@ def test_starts_that_all_overflow_say_so():
     def nowhere(z):
         return np.sum(z, axis=-1) * onp.nan
 
-    with pytest.raises(ValueError, match=r"not finite at the start; the terms at fault: nowhere \(nan\)"):
+    with pytest.raises(
+        ValueError, match=r"not finite at the start; the terms at fault: nowhere \(nan\)"
+    ):
         vl.advi(vl.Target(nowhere, 1), starts=3, engine="jax", progress=False)
 
 

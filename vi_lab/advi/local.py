@@ -66,17 +66,28 @@ def stratified_pairs(rng: onp.random.Generator, num: int, dim: int) -> onp.ndarr
     strata; then all of them together are made to have variances 1 exactly, and covariances 0 too if
     there are more pairs than dimensions.
     """
-    n = num // 2
-    parts = replicates(num)
-    strata = onp.broadcast_to(onp.arange(n // parts)[:, None], (parts, n // parts, dim))
-    cells = rng.permuted(strata, axis=1).reshape(n, dim)
-    half = _normal_quantile((cells + rng.random((n, dim))) / (n // parts))
+    half, n = _stratified(rng, num, dim), num // 2
     if n > dim:
         root = onp.linalg.cholesky(half.T @ half / n)
         half = onp.linalg.solve(root, half.T).T
     else:
         half = half / onp.sqrt(onp.mean(half**2, axis=0))
     return onp.concatenate([half, -half])
+
+
+def fresh_pairs(rng: onp.random.Generator, num: int, dim: int) -> onp.ndarray:
+    """The same with moments as they come: replicates have nothing to do with each other."""
+    half = _stratified(rng, num, dim)
+    return onp.concatenate([half, -half])
+
+
+def _stratified(rng: onp.random.Generator, num: int, dim: int) -> onp.ndarray:
+    """Half of ``num`` draws."""
+    n = num // 2
+    parts = replicates(num)
+    strata = onp.broadcast_to(onp.arange(n // parts)[:, None], (parts, n // parts, dim))
+    cells = rng.permuted(strata, axis=1).reshape(n, dim)
+    return _normal_quantile((cells + rng.random((n, dim))) / (n // parts))
 
 
 def replicates(num: int) -> int:
@@ -286,7 +297,7 @@ class Local:
 
     Attributes
     ----------
-    elbo : without the constant of the entropy
+    elbo : in nats, up to the constant that log p~ may lack
     slope : in the tangent, (P,)
     errors : of it by replicate (R, P), beyond the line
     curvature : what is known of it by itself

@@ -27,7 +27,7 @@ import numpy as onp
 
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.climb import MOST_STEPS, Climb, climb, look_again
-from vi_lab.advi.local import MULTIPLE, enough, stratified_pairs
+from vi_lab.advi.local import MULTIPLE, enough, fresh_pairs, stratified_pairs
 from vi_lab.advi.non_finite import check_start
 from vi_lab.advi.objective import Expanded, Objective, expands
 from vi_lab.advi.rows import SomeRows, needs_rows
@@ -287,7 +287,7 @@ class Search:
     def verdict(self, best: Climb) -> str:
         """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
         num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
-        fresh = stratified_pairs(self.rng, num, self._base_dim)
+        fresh = fresh_pairs(self.rng, num, self._base_dim)
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"
