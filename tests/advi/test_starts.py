@@ -2,10 +2,10 @@
 
 import numpy as onp
 import pytest
+from asked import asked
 
 import vi_lab as vl
 import vi_lab.numpy as np
-from asked import asked
 from vi_lab import zoo
 from vi_lab.advi.chosen import best_start
 from vi_lab.advi.climb import Climb
