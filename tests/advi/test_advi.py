@@ -96,8 +96,7 @@ def lost(fit):
 def test_default_fits_of_the_first_model(family):
     """25 seeds: sds within 1% of the best q, and a root mean square error under 0.4%.
 
-    Over 100 seeds the root mean square error was 0.23% and the largest 0.81%. (The best
-    full-rank q has the same sds to 0.1%.)
+    (The best full-rank q has the same sds to 0.1%.)
     """
     pytest.importorskip("jax")
     fits = [vl.advi(MODEL, family, seed=k, engine="jax", progress=False) for k in range(25)]
@@ -121,43 +120,42 @@ def test_a_default_fit_is_as_close_as_it_says(engine):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_default_fits_of_a_gaussian_are_exact(seed):
-    """The gradients vanish at the optimum: what is left is rounding.
-
-    Full rank sticks the landing; mean field has the posterior itself as control variate.
-    """
+    """The line through the gradients is the gradient: what is left is rounding."""
     pytest.importorskip("jax")
     fit = vl.advi(CORRELATED, seed=seed, engine="jax", progress=False)
-    onp.testing.assert_allclose(fit.unconstrained_std["z"] ** 2, 0.36, rtol=1e-6)
+    onp.testing.assert_allclose(fit.unconstrained_std["z"] ** 2, 0.36, rtol=1e-12)
     assert fit.elbo(20_000, seed=1).value == pytest.approx(-0.510826, abs=0.01)
     full = vl.advi(CORRELATED, family="full_rank", seed=seed, engine="jax", progress=False)
     exact = [[1.0, RHO], [RHO, 1.0]]
-    onp.testing.assert_allclose(full.unconstrained_covariance, exact, atol=1e-6)
+    onp.testing.assert_allclose(full.unconstrained_covariance, exact, atol=1e-12)
     assert full.elbo(20_000, seed=1).value == pytest.approx(0.0, abs=1e-10)
 
 
 def test_steps_without_an_optimizer_are_a_limit():
     with pytest.warns(vl.ConvergenceWarning, match="NOT CONVERGED: the steps ran out"):
-        fit = vl.advi(MODEL, steps=150, seed=1, progress=False)
+        fit = vl.advi(MODEL, steps=5, seed=1, progress=False)
     assert not fit.convergence.converged
-    assert 100 < fit.convergence.steps <= 150
-    assert fit.convergence.steps > len(fit.losses)  # the warm-up leaves no losses
+    assert fit.convergence.steps == 5
+    assert len(fit.losses) <= 5  # of the best climb: before each of its steps and after the last
+    assert vl.advi(MODEL, seed=1, progress=False, engine="jax").convergence.steps > 5
 
 
 @pytest.mark.parametrize("family", ["mean_field", "full_rank"])
 def test_both_engines_give_the_same_default_fit(family):
-    """Two windows of the warm-up and the descent: what is decided there is decided alike."""
+    """The starts and the first stages: what is decided there is decided alike."""
     pytest.importorskip("jax")
-    options = {"family": family, "steps": 800, "seed": 7, "progress": False}
+    options = {"family": family, "steps": 11, "seed": 7, "progress": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", vl.ConvergenceWarning)
         one, other = (vl.advi(MODEL, engine=name, **options) for name in ("autograd", "jax"))
     onp.testing.assert_allclose(one.losses, other.losses, rtol=1e-8)
+    assert [stage.why for stage in one.stages] == [stage.why for stage in other.stages]
     for name in one.params:
         onp.testing.assert_allclose(one.params[name], other.params[name], atol=1e-8)
 
 
 def test_average_is_for_a_chosen_optimizer():
-    with pytest.raises(ValueError, match=r"^average: is for an optimizer of your choice"):
+    with pytest.raises(ValueError, match=r"^average: for an optimizer of your choice"):
         vl.advi(MODEL, average=TailAverage(start=0), progress=False)
 
 

@@ -33,11 +33,11 @@ def test_the_default_fit_reaches_what_its_family_can(make, family):
 
 
 STARVED = [
-    (zoo.kidiq_interaction, "mean_field", 400),
-    (zoo.eight_schools_noncentered, "full_rank", 800),
-    (zoo.sblrc, "full_rank", 400),
-    (zoo.garch, "mean_field", 400),
-    (zoo.hmm, "full_rank", 400),
+    (zoo.kidiq_interaction, "mean_field", 6),
+    (zoo.eight_schools_noncentered, "full_rank", 10),
+    (zoo.sblrc, "full_rank", 6),
+    (zoo.garch, "mean_field", 6),
+    (zoo.hmm, "full_rank", 6),
 ]
 
 

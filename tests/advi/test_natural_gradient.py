@@ -11,7 +11,7 @@ from vi_lab.advi.blocks import Problem, run_block
 from vi_lab.engine import current
 from vi_lab.engine.trees import tree_map
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
-from vi_lab.gradients import ControlVariate, Referred, StickingTheLanding
+from vi_lab.gradients import StickingTheLanding
 from vi_lab.optimizers import Mean, NaturalGradient
 
 DIM = 3
@@ -27,21 +27,11 @@ def random_params(family, dim=DIM, seed=0):
     return filled
 
 
-def random_scale(dim=DIM, seed=1):
-    rng = onp.random.default_rng(seed)
-    return onp.tril(rng.normal(size=(dim, dim)), -1) + onp.diag(rng.uniform(0.5, 2.0, dim))
+CASES = [MEAN_FIELD, LOW_RANK, FULL_RANK]
+IDS = ["mean field", "low rank", "full rank"]
 
 
-CASES = [
-    (MEAN_FIELD, MEAN_FIELD),
-    (LOW_RANK, LOW_RANK),
-    (Referred(random_scale()), MEAN_FIELD),
-    (FULL_RANK, FULL_RANK),
-]
-IDS = ["mean field", "low rank", "referred", "full rank"]
-
-
-def tangent_and_derivative(coordinates, family):
+def tangent_and_derivative(family):
     """A function for the tangent of f's gradient and d/dt f(retract(params, t direction)) at 0.
 
     f is smooth and treats no entry of q's mean and scale like another.
@@ -55,24 +45,24 @@ def tangent_and_derivative(coordinates, family):
 
     def both(params, direction):
         _, gradient = current().value_and_grad(f)(params)
-        tangent = coordinates.tangent(params, gradient)
+        tangent = family.tangent(params, gradient)
 
         def along(t):
             step = tree_map(lambda d: t * d, direction)
-            return f(coordinates.retract(params, step))
+            return f(family.retract(params, step))
 
         return tangent, current().value_and_grad(along)(0.0)[1]
 
     return both
 
 
-@pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
-def test_the_tangent_is_the_pull_back_with_scales_halved(engine, coordinates, family):
+@pytest.mark.parametrize("family", CASES, ids=IDS)
+def test_the_tangent_is_the_pull_back_with_scales_halved(engine, family):
     params, rng = random_params(family), onp.random.default_rng(3)
-    direction = tree_map(lambda x: rng.normal(size=x.shape), coordinates.zero_tangent(params))
+    direction = tree_map(lambda x: rng.normal(size=x.shape), family.zero_tangent(params))
     if "scale" in direction:
         direction["scale"] = onp.tril(direction["scale"])
-    both = tangent_and_derivative(coordinates, family)
+    both = tangent_and_derivative(family)
     tangent, derivative = engine.compile(both)(params, direction)
     weight = {
         "loc": 1.0,
@@ -84,16 +74,16 @@ def test_the_tangent_is_the_pull_back_with_scales_halved(engine, coordinates, fa
     onp.testing.assert_allclose(pairing, derivative, rtol=1e-10)
 
 
-@pytest.mark.parametrize(("coordinates", "family"), CASES, ids=IDS)
-def test_zero_has_the_shapes_of_tangents_and_leads_nowhere(coordinates, family):
+@pytest.mark.parametrize("family", CASES, ids=IDS)
+def test_zero_has_the_shapes_of_tangents_and_leads_nowhere(family):
     params = random_params(family)
-    zero = coordinates.zero_tangent(params)
-    tangent = coordinates.tangent(params, params)
+    zero = family.zero_tangent(params)
+    tangent = family.tangent(params, params)
     assert {n: onp.shape(v) for n, v in zero.items()} == {
         n: onp.shape(v) for n, v in tangent.items()
     }
     assert all((value == 0.0).all() for value in zero.values())
-    stayed = coordinates.retract(params, zero)
+    stayed = family.retract(params, zero)
     assert stayed.keys() == params.keys()
     for name in params:
         onp.testing.assert_allclose(stayed[name], params[name], rtol=1e-14, atol=1e-14)
@@ -111,29 +101,6 @@ def test_a_step_in_the_triangle_multiplies_the_scale_from_the_right():
     )
     onp.testing.assert_allclose(moved["loc"], params["loc"] + scale @ loc, rtol=1e-13)
     assert (moved["lower"] == onp.tril(moved["lower"], -1)).all()
-
-
-def test_referred_to_itself_a_mean_field_q_is_measured_as_by_its_family():
-    params = random_params(MEAN_FIELD)
-    step = random_params(MEAN_FIELD, seed=5)
-    referred = Referred(onp.diag(onp.exp(params["log_scale"])))
-    for one, other in (
-        (referred.tangent(params, step), MEAN_FIELD.tangent(params, step)),
-        (referred.retract(params, step), MEAN_FIELD.retract(params, step)),
-    ):
-        for name in one:
-            onp.testing.assert_allclose(one[name], other[name], rtol=1e-13)
-
-
-def test_a_reference_makes_control_variate_and_unit_of_length():
-    optimizer = NaturalGradient(MEAN_FIELD, step_size=0.05, beta2=0.9)
-    problem = Problem(vl.Target(density, DIM).structure, MEAN_FIELD, None, optimizer, Mean())
-    assert problem.given({}) is problem
-    scale = random_scale()
-    given = problem.given({"loc": onp.zeros(DIM), "scale": scale, "whitener": scale})
-    assert isinstance(given.estimator, ControlVariate)
-    assert given.optimizer.coordinates.scale is scale
-    assert (given.optimizer.step_size, given.optimizer.beta2) == (0.05, 0.9)
 
 
 # ----------------------------------------------------------------- the natural gradient
@@ -215,7 +182,7 @@ def test_a_descent_of_transformed_coordinates_is_the_descent_transformed(engine,
         problem = Problem(target.structure, family, StickingTheLanding(), steps, Mean())
         run = engine.compile(run_block, static=(0,))
         state = problem.init(params)
-        (params, _, _), losses = run(problem, state, (eps, {}), len(eps), {}, {})
+        (params, _, _), losses = run(problem, state, (eps, {}), len(eps), {})
         return params, losses
 
     here, losses = descend(plain, start)

@@ -28,6 +28,8 @@ OTHER = vl.Fit(
     seed=0,
 )
 
+ADAM = {"optimizer": "adam"}
+
 WRONG = [
     ({"family": "banana"}, "family: 'banana' is none of ['full_rank', 'low_rank', 'mean_field']"),
     ({"family": LowRankGaussian}, "family: LowRankGaussian is a class; give a value of it"),
@@ -37,17 +39,27 @@ WRONG = [
     ({"steps": 10.0}, "steps: must be a whole number, 1 or more, not 10.0"),
     ({"steps": True}, "steps: must be a whole number, 1 or more, not True"),
     ({"draws": 0}, "draws: must be a whole number, 1 or more, not 0"),
-    ({"draws": 3, "base_draws": "antithetic"}, "draws: antithetic draws come in pairs"),
-    ({"draws": 3, "base_draws": Sobol()}, "draws: Sobol' points are balanced in powers of two"),
-    ({"base_draws": "halton"}, "base_draws: 'halton' is none of ['antithetic', 'independent', "),
-    ({"base_draws": Sobol}, "base_draws: Sobol is a class; give a value of it, Sobol(...)"),
-    ({"estimator": "magic"}, "estimator: 'magic' is none of ['reparameterised', "),
-    ({"estimator": ScoreFunction}, "estimator: ScoreFunction is a class; give a value of it"),
-    ({"estimator": ScoreFunction()}, "draws: ScoreFunction compares each draw with the others"),
+    ({"draws": 3, "base_draws": "antithetic", **ADAM}, "draws: antithetic draws come in pairs"),
+    ({"draws": 3, "base_draws": Sobol(), **ADAM}, "draws: Sobol' points are balanced in powers of"),
+    ({"base_draws": "halton", **ADAM}, "base_draws: 'halton' is none of ['antithetic', 'indepen"),
+    ({"base_draws": Sobol, **ADAM}, "base_draws: Sobol is a class; give a value of it, Sobol(...)"),
+    ({"estimator": "magic", **ADAM}, "estimator: 'magic' is none of ['reparameterised', "),
+    ({"estimator": ScoreFunction, **ADAM}, "estimator: ScoreFunction is a class; give a value of"),
+    ({"estimator": ScoreFunction(), **ADAM}, "draws: ScoreFunction compares each draw with the ot"),
+    ({"draws": 3}, "draws: must be even and at least 4, for they come in pairs, not 3"),
+    ({"draws": 2}, "draws: must be even and at least 4, for they come in pairs, not 2"),
+    ({"draws": 6, "family": "full_rank"}, "draws: full rank on R^3 needs more than 6, or nothing"),
+    ({"draws": 2**50}, f"draws: {2**50} of 3 numbers each take"),
+    ({"base_draws": "sobol"}, "base_draws: for an optimizer of your choice; give optimizer="),
+    ({"estimator": "score_function"}, "estimator: for an optimizer of your choice; give opt"),
+    (
+        {"estimator": "magic", "average": TailAverage(1)},
+        "estimator, average: for an optimizer of your choice",
+    ),
     ({"optimizer": "adamw"}, "optimizer: 'adamw' is none of ['adagrad', 'adam', "),
     ({"optimizer": Adam}, "optimizer: Adam is a class; give a value of it, Adam(...)"),
     ({"optimizer": 0.01}, "optimizer: 0.01 has no method 'init'; give one of ['adagrad', "),
-    ({"average": TailAverage(1)}, "average: is for an optimizer of your choice"),
+    ({"average": TailAverage(1)}, "average: for an optimizer of your choice"),
     ({"average": "tail", "optimizer": "adam"}, "average: 'tail' has no method 'init'; give Tail"),
     ({"average": TailAverage, "optimizer": "adam"}, "average: TailAverage is a class; give a v"),
     ({"init": "posterior"}, "init: 'posterior' is none of ['prior']"),
@@ -63,7 +75,7 @@ WRONG = [
     ({"seed": 1.5}, "seed: must be a whole number from 0 to 2^63 - 1, not 1.5"),
     ({"seed": 2**63}, "seed: must be a whole number from 0 to 2^63 - 1, not 9223372036854775808"),
     ({"seed": onp.random.default_rng(1)}, "seed: must be a whole number from 0 to 2^63 - 1, not G"),
-    ({"engine": "torch"}, "engine: 'torch' is none of ('autograd', 'jax'); choose one of these"),
+    ({"engine": "torch"}, "engine: 'torch' is none of ['autograd', 'jax']"),
     ({"progress": "no"}, "progress: must be True or False, not 'no'"),
     ({"callback": 3}, "callback: is the int 3; give a function of (steps, params, losses)"),
     ({"checkpoint": 3}, "checkpoint: is the int 3; give the path of a file"),
@@ -80,7 +92,7 @@ DETERMINISTIC = [
     ({"base_draws": "sobol"}, "base_draws: mean(s) nothing"),
     ({"checkpoint": "fit.npz"}, "checkpoint: mean(s) nothing"),
     ({"family": "full_rank"}, "family: method='deterministic' is for mean_field only"),
-    ({"draws": 3}, "draws: must be even, for they come in pairs, not 3"),
+    ({"draws": 3}, "draws: must be even and at least 4, for they come"),
 ]
 CASES = [*WRONG, *[({"method": "deterministic", **options}, m) for options, m in DETERMINISTIC]]
 
@@ -105,25 +117,28 @@ def test_names_stand_for_values():
     settings = asked(MODEL, optimizer="adam", base_draws="antithetic", draws=2)
     assert settings.optimizer == OPTIMIZERS["adam"] == Adam(0.01)
     assert settings.base_draws == Antithetic()
-    assert asked(MODEL, estimator="score_function", draws=2).estimator == ScoreFunction()
+    asked_for = asked(MODEL, estimator="score_function", draws=2, **ADAM)
+    assert asked_for.estimator == ScoreFunction()
     for name in OPTIMIZERS:
         assert asked(MODEL, optimizer=name).optimizer is OPTIMIZERS[name]
     for name in ESTIMATORS:
-        assert asked(MODEL, estimator=name, draws=2).estimator is ESTIMATORS[name]
+        assert asked(MODEL, estimator=name, draws=2, **ADAM).estimator is ESTIMATORS[name]
 
 
 def test_what_is_left_out_is_filled_in():
     settings = asked(MODEL)
-    assert (settings.steps, settings.draws) == (400_000, 1)
+    assert (settings.steps, settings.draws, settings.starts) == (None, None, None)
     assert (settings.estimator, settings.optimizer, settings.checkpoint) == (None, None, None)
     chosen = asked(MODEL, optimizer="adam")
-    assert chosen.steps == 20_000
+    assert (chosen.steps, chosen.draws) == (20_000, 1)
     assert chosen.average == TailAverage(5_000)
     assert asked(MODEL, optimizer="adam", steps=100).average == TailAverage(25)
     assert asked(MODEL, method="deterministic").draws == 30
     wide = vl.Target(lambda z: -(z**2).sum(axis=-1), dim=40)
-    assert asked(wide, family="full_rank").draws == 5
-    assert asked(wide, family="low_rank").draws == 1
+    assert asked(wide, family="full_rank", **ADAM).draws == 5
+    assert asked(wide, family="low_rank", **ADAM).draws == 1
+    assert asked(wide, family="full_rank").draws is None
+    assert asked(wide, family="full_rank", draws=82).draws == 82
 
 
 def test_seeds_of_numpy_are_whole_numbers_too():

@@ -31,7 +31,7 @@ from wrong_values import (
 import vi_lab as vl
 import vi_lab.numpy as np
 from vi_lab.conjugate import GaussianMixture, GaussianTarget, NormalModel
-from vi_lab.gradients import Independent
+from vi_lab.gradients import Independent, Reparameterised
 from vi_lab.optimizers import Adam, TailAverage
 
 begun: list[str] = []  # what was computed: by a bad call, nothing
@@ -90,17 +90,29 @@ CALLS = {
             "method": NAME,
             "steps": optional(whole(1)),
             "draws": optional(DRAWS),
-            "base_draws": values("unknown") + optional(but(OBJECT, str)) + kinds(Independent),
-            "estimator": values("unknown") + optional(but(OBJECT, str)),
+            "base_draws": values("independent", Independent(), "unknown", 3, Thing()),
+            "estimator": values("reparameterised", Reparameterised(), "unknown", 3, Thing()),
             "optimizer": values("unknown") + optional(but(OBJECT, str)) + kinds(Adam),
-            "average": optional(OBJECT) + kinds(TailAverage) + values(TailAverage(3)),
+            "average": values(TailAverage(3), "unknown", 3, Thing()),
             "init": START + DICTIONARIES + values("unknown", "", FIT),
-            "starts": whole(1),
+            "starts": optional(whole(1)),
             "seed": SEED,
             "engine": ENGINE,
             "progress": SWITCH,
             "callback": CALLBACK,
             "checkpoint": optional(TO_WRITE),
+        },
+    ),
+    "advi with an optimizer": Call(
+        vl.advi,
+        {"model": MODEL, "progress": False, "optimizer": "adam"},
+        {
+            "steps": optional(whole(1)),
+            "draws": optional(DRAWS),
+            "base_draws": values("unknown") + optional(but(OBJECT, str)) + kinds(Independent),
+            "estimator": values("unknown") + optional(but(OBJECT, str)),
+            "average": optional(OBJECT) + kinds(TailAverage),
+            "starts": optional(whole(1)),
         },
     ),
     "nuts": Call(

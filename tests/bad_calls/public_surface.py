@@ -53,6 +53,7 @@ CALLED_BY_THE_LIBRARY: dict[str, set[str]] = {
     "families": functions(families.Family)
     | functions(families.LocationScaleGaussian)
     | functions(families.TriangularGaussian)
+    | functions(families.Chart)
     | {"of_gaussian"},
     "optimizers": functions(optimizers.Optimizer) | functions(optimizers.Average),
     "gradients": functions(estimators.Estimator) | functions(base_draws.BaseDraws),
@@ -63,7 +64,7 @@ CALLED_BY_CAVI = set(ConjugateModel.__abstractmethods__) | {"check_number", "coe
 
 def surface() -> dict[str, Callable[..., Any]]:
     """Every public callable that takes arguments, by name."""
-    found = {f"Handler.{name}": vars(Handler)[name] for name in functions(Handler)}
+    found = {f"Handler.{name}": vars(Handler)[name] for name in sorted(functions(Handler))}
     found |= methods(Batches)
     for module in MODULES:
         for name in public_names(module):

@@ -5,7 +5,7 @@ import pytest
 
 import vi_lab.numpy as np
 from vi_lab import engine as engines
-from vi_lab.advi.deterministic import balanced_draws
+from vi_lab.advi.local import stratified_pairs
 from vi_lab.engine import current
 from vi_lab.families import FAMILIES
 from vi_lab.gradients.base_draws import Antithetic, Independent, Sobol
@@ -94,7 +94,7 @@ def test_value_and_gradient_are_exact_for_a_quadratic(engine, estimator, family)
     -tr(P S)/2 - (m - c)' P (m - c) / 2 + H[q].
     """
     params = parameters(family)
-    eps = balanced_draws(onp.random.default_rng(3), 20, 3)
+    eps = stratified_pairs(onp.random.default_rng(3), 20, 3)
     value, found = gradient(engine, estimator, family, params, eps, GAUSSIAN)
     chosen = FAMILIES[family]
     covariance = chosen.covariance(params)

@@ -196,7 +196,7 @@ class Endless(Slow):
 
 LONG: dict[str, Callable[..., Any]] = {
     "advi": lambda **o: vl.advi(SCHOOLS, optimizer=Adam(1e-4), steps=10**8, **QUIET, **o),
-    "nuts": lambda **o: vl.nuts(SCHOOLS, chains=2, tune=20, draws=10**8, **QUIET, **o),
+    "nuts": lambda **o: vl.nuts(SCHOOLS, chains=2, tune=20, draws=10**7, **QUIET, **o),
     "cavi": lambda **o: vl.cavi(Endless(), X, max_sweeps=10**8, **QUIET, **o),
     "svi": lambda **o: vl.svi(Endless(), X, batch=10, steps=10**8, **QUIET, **o),
 }

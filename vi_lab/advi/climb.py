@@ -16,6 +16,7 @@ import numpy as onp
 from vi_lab.advi.density import Density
 from vi_lab.advi.local import Local, Pairs, two_loops
 from vi_lab.engine import Engine
+from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, Family, chart_of
 from vi_lab.results.checkpoint import Snapshot
 
@@ -68,11 +69,11 @@ class Climb:
 
         Raises
         ------
-        ValueError
+        ArgumentError
             if there was none.
         """
         if self.local is None:
-            raise ValueError("climb: nothing is known here before the first look")
+            raise ArgumentError("climb: nothing is known here before the first look")
         return self.local
 
     @property
@@ -102,6 +103,7 @@ class Climb:
             "why": self.why,
             "narrowed": self.narrowed,
             "losses": onp.array(self.losses),
+            "looked": self.local is not None,
         }
 
     @classmethod
@@ -141,9 +143,11 @@ def climb(
     """Carry all ``climbs`` up on the draws ``eps``, each until its gain is noise.
 
     They go together, and one that joins another stops. ``after_step`` is called after each round;
-    where it returns True they stop as they are, with ``why`` empty.
+    where it returns True they stop as they are, with ``why`` empty. One of which something is known
+    on these draws is on its way, and goes on.
     """
-    proposals: dict[int, Proposal] = {}
+    on_their_way = [i for i, c in enumerate(climbs) if not c.why and c.local is not None]
+    proposals = {i: _propose(climbs[i]) for i in on_their_way}
     while going := [i for i, c in enumerate(climbs) if not c.why]:
         tried = [proposals[i].at if i in proposals else climbs[i].at for i in going]
         for i, found in zip(going, density.looks(tried, eps), strict=True):

@@ -66,10 +66,11 @@ class Density:
         """The ELBO's slope (R, P) from each replicate of draws that nobody has seen.
 
         What is ``known`` of the gradients, their line, is a control variate where the slope of that
-        line is in the known slope.
+        line is the known slope.
         """
         gradients = self(chart.draw(eps))[1]
-        if not known.line.full:
+        by_coordinate = chart.scales == "diagonal" and known.line.slope is not None
+        if not (known.line.full or by_coordinate):
             return chart.slopes(by_replicate(eps), by_replicate(gradients)) + chart.entropy_slope
         rest = gradients - known.line.at(eps)
         return known.slope + chart.slopes(by_replicate(eps), by_replicate(rest))

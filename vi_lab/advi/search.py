@@ -27,7 +27,7 @@ import numpy as onp
 
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.climb import MOST_STEPS, Climb, climb, look_again
-from vi_lab.advi.local import MULTIPLE, stratified_pairs
+from vi_lab.advi.local import MULTIPLE, fresh_pairs, stratified_pairs
 from vi_lab.advi.non_finite import check_start
 from vi_lab.advi.objective import Expanded, Objective, expands
 from vi_lab.advi.rows import SomeRows, needs_rows
@@ -93,7 +93,7 @@ class Search:
         self.steps = self.restless = 0
         self.ended = ""
         self.gain = self.error = onp.nan
-        self.resumed = False
+        self.resumed: list[Climb] | None = None  # those of which something was known
 
     def _objective(self) -> tuple[float, Objective]:
         """The precision that is asked for, and what is climbed."""
@@ -142,7 +142,7 @@ class Search:
         began, steps, gradients = time.perf_counter(), self.steps, self.objective.density.gradients
         set_generator_state(self.rng, self.stage_rng)
         self.eps = stratified_pairs(self.rng, self.draws, self.climbs[0].at.base_dim)
-        if self.resumed:
+        if self.resumed is not None:
             self._look_again()
         else:
             self.before = self.climbs[0].at  # the best that is known
@@ -294,7 +294,7 @@ class Search:
     def verdict(self, best: Climb) -> str:
         """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
         num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
-        fresh = stratified_pairs(self.rng, self.objective.fresh(num), best.at.base_dim)
+        fresh = fresh_pairs(self.rng, self.objective.fresh(num), best.at.base_dim)
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"
@@ -347,7 +347,7 @@ class Search:
 
     def snapshot(self) -> Snapshot:
         """All that the rest of the search depends on."""
-        names = ("stage_rng", "draws", "batch", "exploring", "steps", "restless")
+        names = ("stage_rng", "draws", "batch", "exploring", "steps", "restless", "gain", "error")
         return {
             **{name: getattr(self, name) for name in names},
             "gradients": self.objective.density.gradients,
@@ -363,6 +363,7 @@ class Search:
         self.stage_rng, self.draws = str(saved["stage_rng"]), int(saved["draws"])
         self.exploring, self.batch = bool(saved["exploring"]), int(saved["batch"])
         self.steps, self.restless = int(saved["steps"]), int(saved["restless"])
+        self.gain, self.error = float(saved["gain"]), float(saved["error"])
         self.modes = list(saved.get("modes", ()))
         self.stages = [Stage(**line) for line in json.loads(str(saved["stages"]))]
         self.objective.restore(saved.get("objective", {}))
@@ -371,17 +372,17 @@ class Search:
         numbers = range(len(climbs))
         self.climbs = [Climb.restore(climbs[str(i)], self.family, self.engine) for i in numbers]
         self.before = chart_of(str(before["scales"]), before["at"], self.family, self.engine)
-        self.resumed = True
+        self.resumed = [c for i, c in enumerate(self.climbs) if climbs[str(i)]["looked"]]
         self._count()
 
     def _look_again(self) -> None:
         """What the climbs knew where they were: not counted, for it was."""
         density = self.objective.density
         gradients = density.gradients
-        for c in self.climbs:
+        for c in self.resumed or ():
             look_again(density, c, self.eps)
         density.gradients = gradients
-        self.resumed = False
+        self.resumed = None
 
 
 def searching(settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint) -> Run:

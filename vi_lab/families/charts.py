@@ -27,6 +27,7 @@ import numpy as onp
 import vi_lab.numpy as np
 from vi_lab.engine import Array, Engine, Tree, current
 from vi_lab.engine.trees import tree_leaves, tree_map, tree_of
+from vi_lab.errors import UnsupportedError
 from vi_lab.families.base import Family, Params, entropy_of
 
 DRAWS_AT_ONCE = 64  # of a natural chart
@@ -214,7 +215,7 @@ class NaturalChart:
         return onp.asarray(self.family.transform(self.at, eps))
 
     def white(self, gradients: onp.ndarray) -> onp.ndarray:
-        raise NotImplementedError("the scales of a natural chart are not known")
+        raise UnsupportedError("gradients: of a natural chart the scales are not known")
 
     def slopes(self, eps: onp.ndarray, gradients: onp.ndarray) -> onp.ndarray:
         return onp.stack([self._slope(e, g, 0.0) for e, g in zip(eps, gradients, strict=True)])
