@@ -44,8 +44,9 @@ FAR = 3.0  # times the stated gap
 SIGMAS = 3.0  # of the comparison
 WORSE = 1.0  # nats
 LONGER = 4  # times the draws
-COMMON_DRAWS, NUMBERS = 20_000, 4_000_000  # for a comparison; of all its draws together
-GRID = onp.linspace(-9.0, 9.0, 20_001)  # of epsilon in one dimension
+COMMON_DRAWS, NUMBERS = 40_000, 1_000_000  # for a comparison; of all its draws together
+GRID = onp.linspace(-9.0, 9.0, 4_001)  # of epsilon in one dimension
+PRODUCTS = 256  # of epsilons, at most, whose means are made use of
 ROUNDING = 1e-10  # of an ELBO
 SLOW = 2.0  # times the median gradients
 
@@ -129,6 +130,7 @@ class Judge:
         num = min(COMMON_DRAWS, max(200, NUMBERS // dim)) // 2
         half = GRID[:, None] if dim == 1 else onp.random.default_rng(7).standard_normal((num, dim))
         self._half = half
+        self._basis = None if dim == 1 or case.known else quadratic_basis(half)
 
     def elbos(self, loc: onp.ndarray, root: onp.ndarray) -> onp.ndarray:
         """Of N(loc, root root'), or with sds ``root`` (D,): by pairs of draws (N,)."""
@@ -183,12 +185,34 @@ class Judge:
         return -float(found.fun)
 
 
-def difference(better: onp.ndarray, elbo: onp.ndarray) -> tuple[float, float]:
-    """Nats between two ELBOs, and `SIGMAS` standard errors of it, rounding included."""
-    with onp.errstate(all="ignore"):
-        by_pair = better - elbo
-        error = by_pair.std() / max(1.0, len(by_pair) - 1.0) ** 0.5
-        return float(by_pair.mean()), float(SIGMAS * error + ROUNDING * (1.0 + abs(elbo.mean())))
+    def difference(self, better: onp.ndarray, elbo: onp.ndarray) -> tuple[float, float]:
+        """Nats between two ELBOs, and `SIGMAS` standard errors of it, rounding included.
+
+        What of it is quadratic in epsilon has a mean that is known: a control variate.
+        """
+        with onp.errstate(all="ignore"):
+            by_pair = better - elbo
+            if self._basis is not None and onp.isfinite(by_pair).all():
+                Q, ones = self._basis
+                rest, level = (v - Q @ (Q.T @ v) for v in (by_pair, ones))
+                mean = float(rest @ ones / (level @ ones))
+                by_pair = mean + rest - mean * level
+            error = by_pair.std() / max(1.0, len(by_pair) - 1.0) ** 0.5
+            rounding = ROUNDING * (1.0 + abs(elbo.mean()))
+            return float(by_pair.mean()), float(SIGMAS * error + rounding)
+
+
+def quadratic_basis(eps: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray] | None:
+    """An orthonormal basis (N, K) of products of ``eps`` (N, D) less their means, and ones (N,).
+
+    Of all products if they are few, else of squares; None if those are many.
+    """
+    num, dim = eps.shape
+    first, second = onp.triu_indices(dim) if dim * (dim + 1) // 2 <= PRODUCTS else (range(dim),) * 2
+    if len(first) > PRODUCTS:
+        return None
+    products = eps[:, first] * eps[:, second] - onp.equal(first, second)
+    return onp.linalg.qr(products)[0], onp.ones(num)
 
 
 def judged(case: HardCase, family: str, options: argparse.Namespace) -> list[Judged]:
@@ -220,16 +244,18 @@ def add_gaps(judge: Judge, fits: Sequence[vl.Fit | None], records: list[dict[str
     elbos = {i: elbo for i, elbo in elbos.items() if onp.isfinite(elbo).all()}
     if not elbos:
         return
-    best = max(elbos, key=lambda i: elbos[i].mean())
+    base = next(iter(elbos.values()))
+    best = max(elbos, key=lambda i: judge.difference(elbos[i], base)[0])
     best_fit = fits[best]
     assert best_fit is not None
-    better = max([elbos[best], *judge.best_beside(best_fit)], key=lambda elbo: elbo.mean())
+    found = [elbos[best], *judge.best_beside(best_fit)]
+    better = max(found, key=lambda elbo: judge.difference(elbo, base)[0])
     for i, elbo in elbos.items():
-        gap, error = difference(better, elbo)
+        gap, error = judge.difference(better, elbo)
         records[i] |= {"gap": gap, "error": error}
         fit = fits[i]
         if fit is not None and Judged(**records[i]).beyond:
-            own = [difference(longer, elbo)[0] for longer in judge.longer(fit)]
+            own = [judge.difference(longer, elbo)[0] for longer in judge.longer(fit)]
             records[i]["own_gap"] = max(own, default=float("inf"))
 
 
