@@ -35,7 +35,7 @@ from vi_lab.advi.settings import Settings
 from vi_lab.advi.starts import distinct, first_point, narrow, params_of, prior_points
 from vi_lab.advi.verdict import beyond, rises_for_ever, runaways
 from vi_lab.errors import ArgumentError
-from vi_lab.families import Chart, NaturalChart, Params, chart_of
+from vi_lab.families import Chart, NaturalChart, Params, as_searched, chart_of
 from vi_lab.progress import progress_bar
 from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
 from vi_lab.results.convergence import Convergence, Stage
@@ -72,7 +72,8 @@ class Search:
         self, settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint
     ) -> None:
         self.settings, self.rng, self.checkpoint = settings, rng, checkpoint
-        self.model, self.family, self.engine = settings.model, settings.family, settings.engine
+        self.model, self.engine = settings.model, settings.engine
+        self.family = as_searched(settings.family, self.model.dim)
         self.fixed = settings.method == "deterministic"
         self.precision, self.objective = self._objective()
         self.tolerance = 0.5 * self.precision**2 * self.family.num_parameters(self.model.dim)
@@ -128,7 +129,8 @@ class Search:
         init = self.settings.init
         if isinstance(init, Fit):
             self.exploring, self.draws = False, self._draws_for_family()
-            return [Climb(self._chart(params_of(init, self.settings)))]
+            params = params_of(init, self.settings)
+            return [Climb(self._chart(self.family.init_from(params)))]
         return self._starts(first_point(self.model, init))
 
     def climb_stage(self) -> None:
@@ -324,8 +326,8 @@ class Search:
 
     @property
     def best(self) -> Climb:
-        """The climb that is highest."""
-        return max(self.climbs, key=lambda c: c.elbo)
+        """The climb that is highest, of those that did not leave it to another."""
+        return max((c for c in self.climbs if c.why != "joins"), key=lambda c: c.elbo)
 
     @property
     def _base_dim(self) -> int:
@@ -363,7 +365,7 @@ class Search:
 
     def _params(self, c: Climb) -> Params:
         """Parameters of the family for where a climb is."""
-        return self.family.init_from(c.at.params())
+        return self.settings.family.init_from(c.at.params())
 
     # -------------------------------------------------------------------- to and from disk
 

@@ -79,6 +79,7 @@ def rises_for_ever(density: Density, before: Chart, now: Chart, eps: onp.ndarray
         now.stretched(onp.where(grew, farther, 1.0), onp.where(grew, wider, 1.0))
         for farther, wider in ((1.0, 1.0), *((f, f / SHARPER) for f in FARTHER))
     ]
+    eps = eps[:, : now.loc.size]  # a family with more base draws is stretched to mean field
     values = density(onp.concatenate([chart.draw(eps) for chart in charts]))[0]
     elbos = values.reshape(len(charts), -1).mean(axis=1) + [chart.entropy for chart in charts]
     return bool(elbos[0] < elbos[1] < elbos[2])

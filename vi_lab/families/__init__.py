@@ -49,6 +49,7 @@ __all__ = [
     "Params",
     "TriangularGaussian",
     "chart_of",
+    "as_searched",
     "family_from_record",
     "family_record",
     "get_family",
@@ -72,6 +73,15 @@ def get_family(family: str | Family) -> Family:
         for an unknown name, or what is no family.
     """
     return choose("family", family, FAMILIES, METHODS)
+
+
+def as_searched(family: Family, dim: int) -> Family:
+    """The family in which the best q of ``family`` is looked for: one as rich, that moves better.
+
+    A low rank that holds every covariance is full rank, whose curvature is known.
+    """
+    full = isinstance(family, LowRankGaussian) and family.is_full(dim)
+    return FullRankGaussian() if full else family
 
 
 def family_record(family: Family) -> dict[str, Any]:

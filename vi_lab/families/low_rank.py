@@ -84,8 +84,17 @@ class LowRankGaussian(LocationScaleGaussian):
         loc = onp.array(loc, dtype=float)
         return self.init_from({"loc": loc, "log_scale": onp.full(loc.shape, onp.log(scale))})
 
+    def is_full(self, dim: int) -> bool:
+        """Whether every covariance is one of these: D - 1 factors are as good as any number."""
+        return self.rank >= dim - 1
+
     def init_from(self, params: Params) -> Params:
-        """From mean field or fewer factors: the same means and sds, and small new factors."""
+        """From mean field or fewer factors: the same means and sds, and small new factors.
+
+        From full rank exactly, where D - 1 factors are enough.
+        """
+        if "lower" in params and self.is_full(dimension(params)):
+            return self._of_full_rank(params)
         known = onp.asarray(params.get("factors", onp.zeros((dimension(params), 0))), dtype=float)
         check_mean_field({name: v for name, v in params.items() if name != "factors"}, "low_rank")
         loc = onp.array(params["loc"], dtype=float)
@@ -104,6 +113,17 @@ class LowRankGaussian(LocationScaleGaussian):
         rows = 1.0 + onp.sum(known**2, axis=1)
         log_scale -= 0.5 * onp.log1p(onp.sum(factors**2, axis=1) / rows)
         return {"loc": loc, "log_scale": log_scale, "factors": onp.hstack([known, factors])}
+
+    def _of_full_rank(self, params: Params) -> Params:
+        """C = lambda (I + W W') for correlations C and their lowest eigenvalue lambda."""
+        loc = onp.array(params["loc"], dtype=float)
+        rows = onp.tril(params["lower"], -1) + onp.eye(loc.size)
+        norms = onp.linalg.norm(rows, axis=1)
+        # Squared singular values: of C, and with all their digits.
+        V, roots, _ = onp.linalg.svd(rows / norms[:, None])
+        factors = V * onp.sqrt(onp.maximum((roots / roots[-1]) ** 2 - 1.0, 0.0))
+        log_scale = onp.array(params["log_scale"]) + onp.log(norms * roots[-1])
+        return {"loc": loc, "log_scale": log_scale, "factors": factors[:, : self.rank]}
 
     def scale_times(self, params: Params, eps: Array) -> Array:
         own, common = _split(params, eps)
