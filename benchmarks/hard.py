@@ -177,13 +177,15 @@ class Judge:
         def lost(p: onp.ndarray) -> float:
             return -float(self.elbos(loc + sd * p[:1], sd * onp.exp(p[1:]))[0])
 
-        options = {"xatol": 1e-7, "fatol": 1e-13, "maxiter": 200}
+        options = {"xatol": 1e-4, "fatol": 1e-9, "maxiter": 100}
         simplex = onp.array([[0.0, 0.0], [0.05, 0.0], [0.0, 0.05]])
         found = minimize(
-            lost, onp.zeros(2), method="Nelder-Mead", options={**options, "initial_simplex": simplex}
+            lost,
+            onp.zeros(2),
+            method="Nelder-Mead",
+            options={**options, "initial_simplex": simplex},
         )
         return -float(found.fun)
-
 
     def difference(self, better: onp.ndarray, elbo: onp.ndarray) -> tuple[float, float]:
         """Nats between two ELBOs, and `SIGMAS` standard errors of it, rounding included.
@@ -285,9 +287,7 @@ def cells(row: Sequence[Judged]) -> tuple[str, ...]:
     first, worst = row[0], max(row, key=lambda r: r.gap if r.gap == r.gap else -1.0)
     whys = [r.failure.partition(":")[0] or r.why for r in row if not r.converged]
     named = {"F": "false", "W": "worse", "G": "good"}
-    letters = [
-        letter * sum(bad(r, name) for r in row) for letter, name in named.items()
-    ]
+    letters = [letter * sum(bad(r, name) for r in row) for letter, name in named.items()]
     return (
         first.case, first.family, first.method, first.engine,
         f"{sum(r.converged for r in row)}/{len(row)}",
