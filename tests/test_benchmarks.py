@@ -70,3 +70,60 @@ def test_bare_scan_does_the_work_of_advi(steps):
     np.testing.assert_allclose(np.asarray(losses), fit.losses, rtol=0, atol=1e-8)
     np.testing.assert_allclose(np.asarray(params[0]), fit.params["loc"], rtol=0, atol=1e-8)
     np.testing.assert_allclose(np.asarray(params[1]), fit.params["log_scale"], rtol=0, atol=1e-8)
+
+
+def lines(*lines):
+    """Records of `benchmarks.hard`, which have a tolerance of 1 and no error of comparison."""
+    from benchmarks.hard import Judged
+
+    first = {"case": "c", "family": "mean_field", "method": "stochastic", "engine": "jax"}
+    records = [{"proper": True, "tolerance": 1.0, "gradients": 100, **line} for line in lines]
+    return [Judged(**first, seed=seed, **line) for seed, line in enumerate(records)]
+
+
+def test_what_the_hard_table_counts():
+    from benchmarks.hard import closing
+
+    said = {"converged": True, "stated": 0.5}
+    found = lines(
+        {**said, "gap": 1.4},
+        {**said, "gap": 1.6, "own_gap": 1.6},  # false
+        {**said, "gap": 1.6, "error": 0.2},  # perhaps not
+        {**said, "gap": 5.0, "own_gap": 0.1, "modes": (5.0,), "gradients": 300},  # another mode
+        {**said, "proper": False},  # false
+        {"converged": False, "why": "no optimum", "proper": False},
+        {"converged": False, "why": "draws", "gap": 0.9},  # good, and says otherwise
+    )
+    assert closing(found).splitlines() == [
+        "7 fits of 1 cases, 5 converged, 0 raised an error.",
+        '1 said "Converged" and were beyond 3 times their stated gap.',
+        '1 of 2 without an optimum said "Converged"; 1 said why.',
+        "1 of 1 good fits said otherwise (100.0%).",
+        "1 of 5 ended in a mode worse by more than 1 nat (20.0%); 1 of them said that starts "
+        "disagreed.",
+        "1 of 1 rows have a fit that took more than 2 times the median gradients.",
+    ]
+
+
+def test_a_hard_case_is_fitted_and_judged():
+    pytest.importorskip("jax")
+    from argparse import Namespace
+
+    from benchmarks.hard import cells, judged, rows
+    from benchmarks.hard_cases import cases
+
+    proper, improper = cases()["three_modes"], cases()["linear"]
+    found = judged(proper, "mean_field", Namespace(seeds=1, engine="jax"))
+    assert [r.method for r in found] == ["stochastic", "deterministic"]
+    assert all(0.0 <= r.gap < np.inf for r in found)
+    assert [cells(row)[0] for row in rows(found)] == ["three_modes"] * 2
+    (found,) = judged(improper, "full_rank", Namespace(seeds=1, engine="jax"))
+    assert not found.converged
+    assert np.isnan(found.gap)
+
+
+def test_every_hard_case_has_its_name():
+    from benchmarks.hard_cases import cases, synthetic
+
+    assert len({case.name for case in synthetic()}) == len(synthetic()) >= 40
+    assert len(cases()) > len(synthetic())

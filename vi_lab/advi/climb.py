@@ -32,6 +32,7 @@ SETTLED, WORTHLESS = (
 )  # a gain below these parts of noise, and of tolerance, is not climbed
 MOST_NOISE = 1.0  # nats, of which a tenth is "settled": no more, however large the noise
 RUNAWAY = 1e12  # in units of z: beyond, nothing is left of float64's digits in a log density
+NARROWEST = 1e-15  # of a mean: there float64 tells a handful of numbers apart
 JOINED = 0.1  # standard deviations between two climbs that end in one place
 NARROWER, TIMES_NARROWER = 0.1, 4  # where the density is not finite all over the first q
 ROUNDING = 1e-13  # of an ELBO
@@ -213,11 +214,16 @@ def _ended(c: Climb, others: Sequence[Climb], tolerance: float, most_steps: int)
     enough = max(SETTLED * min(c.known.noise, MOST_NOISE), WORTHLESS * tolerance)
     if c.known.gain < enough:
         return "settled"
-    if max(onp.abs(c.at.loc).max(), c.at.sd.max()) > RUNAWAY:
+    if max(onp.abs(c.at.loc).max(), c.at.sd.max()) > RUNAWAY or collapsed(c.at).any():
         return "runs away"
     if c.trust < LEAST_TRUST:
         return "stuck"
     return "steps" if c.steps >= most_steps else ""
+
+
+def collapsed(q: Chart) -> onp.ndarray:
+    """Coordinates (D,) in which all draws are one number, or nearly: q has shrunk onto a point."""
+    return onp.asarray(q.sd < NARROWEST * onp.abs(q.loc))
 
 
 def _joins(c: Climb, other: Climb) -> bool:

@@ -209,7 +209,8 @@ class Search:
             self._explore_further()
             return ""
         if self.best.why != "settled":
-            return self._why_restless() or self._go_on(1.0)
+            corner = self.best.why == "stuck"  # that more draws would round
+            return self._why_restless() or self._go_on(MOST_GROWTH if corner else 1.0)
         self.restless = 0
         missing = self.best.gap / self.tolerance
         if missing <= 1.0:
@@ -231,9 +232,10 @@ class Search:
         self.restless += 1
         if best.why == "runs away" or rises_for_ever(density, self.before, best.at, self.eps):
             return "no optimum"
-        if best.why != "steps":
-            return "stuck"
-        return "restless" if self.restless == MOST_RESTLESS else ""
+        going = best.why == "steps" or (best.why == "stuck" and not self.fixed)
+        if going and self.restless < MOST_RESTLESS:
+            return ""
+        return "restless" if best.why == "steps" else "stuck"
 
     def _go_on(self, growth: float) -> str:
         """Prepare a stage with so many times the draws; or why there is none."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as onp
 
-from vi_lab.advi.climb import RUNAWAY, Climb
+from vi_lab.advi.climb import RUNAWAY, Climb, collapsed
 from vi_lab.advi.density import Density
 from vi_lab.advi.local import products
 from vi_lab.families import Chart
@@ -92,6 +92,7 @@ def runaways(model: Posterior, before: Chart, now: Chart) -> tuple[str, ...]:
         gone = _grown(before, now)
     else:
         gone = far >= min(RUNAWAY**0.5, far.max())
+    gone = gone | collapsed(now)
     return tuple(name for name, part in model.slices.items() if gone[part].any())
 
 
