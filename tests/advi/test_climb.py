@@ -170,7 +170,7 @@ def test_it_becomes_narrower_where_the_density_is_not_finite_all_over_it():
     hopeless = climbed(within(1e-9), narrow())
     assert (hopeless.why, hopeless.narrowed, hopeless.elbo) == ("not finite", 4, -onp.inf)
     assert climbed(within(0.01), natural(), eps=eps_of(natural())).why == "not finite"
-    with pytest.raises(ArgumentError, match="^climb: nothing is known here"):
+    with pytest.raises(ArgumentError, match=r"^climb: nothing is known here"):
         _ = hopeless.known
 
 

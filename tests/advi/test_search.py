@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import asdict
+from itertools import pairwise
 
 import numpy as onp
 import pytest
@@ -47,7 +48,7 @@ def test_stages_are_as_documented():
     assert len(first.why.split(", ")) == 8
     assert {stage.name for stage in stages} == {"draws"}
     assert stages[0].draws == 64
-    for stage, after in zip(stages, stages[1:], strict=False):
+    for stage, after in pairwise(stages):
         assert 2.0 <= after.draws / stage.draws <= 4.0
         assert stage.gap > fit.convergence.tolerance
     assert all(stage.draws % MULTIPLE == 0 for stage in fit.stages)
