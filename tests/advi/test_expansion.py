@@ -56,7 +56,7 @@ def test_it_is_for_mean_field_in_many_dimensions():
 
 @pytest.mark.parametrize("function", [chain, bent])
 def test_a_look_is_the_one_without_an_expansion(engine, function):
-    """The quadratic's own averages are exact on draws whose moments are, so all but noise agrees."""
+    """The quadratic's own averages are exact on draws with exact moments: all else agrees."""
     expanded, plain = densities(function, CHART.loc + 0.2 * CHART.sd, engine)
     (one,), (other,) = (density.looks([CHART], EPS) for density in (expanded, plain))
     assert one.elbo == pytest.approx(other.elbo, rel=1e-12)

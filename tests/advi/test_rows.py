@@ -183,7 +183,7 @@ def test_a_fit_agrees_with_that_of_all_rows(few, family):
 
 
 def test_rare_columns_take_more_rows(few, monkeypatch):
-    """Other rows that disagree: as many more are taken, on the same draws, and then it converges."""
+    """Other rows disagree: as many more are taken, on the same draws, and then it converges."""
     said = []
     first_order = SomeRows.first_order
 
