@@ -317,19 +317,31 @@ def closing(records: Sequence[Judged]) -> str:
     unlucky = [row for row in rows(records) if slowest(row) > SLOW]
     lacking = [r for r in good if not r.converged]
     lines = [
-        f"{len(records)} fits of {len({r.case for r in records})} cases, "
-        f"{sum(r.converged for r in records)} converged, {sum(bool(r.failure) for r in records)} "
-        "raised an error.",
-        f'{sum(r.false for r in proper)} said "Converged" and were beyond {FAR:g} times their '
-        "stated gap.",
-        f'{sum(r.false for r in improper)} of {len(improper)} without an optimum said "Converged"; '
-        f"{sum(r.why == 'no optimum' for r in improper)} said why.",
-        f"{len(lacking)} of {len(good)} good fits said otherwise "
-        f"({len(lacking) / max(len(good), 1):.1%}).",
-        f"{len(worse)} of {len(proper)} ended in a mode worse by more than {WORSE:g} nat "
-        f"({len(worse) / max(len(proper), 1):.1%}); {told} of them said that starts disagreed.",
-        f"{len(unlucky)} of {len(rows(records))} rows have a fit that took more than {SLOW:g} "
-        "times the median gradients.",
+        (
+            f"{len(records)} fits of {len({r.case for r in records})} cases, "
+            f"{sum(r.converged for r in records)} converged, {sum(bool(r.failure) for r in records)} "
+            "raised an error."
+        ),
+        (
+            f'{sum(r.false for r in proper)} said "Converged" and were beyond {FAR:g} times their '
+            "stated gap."
+        ),
+        (
+            f'{sum(r.false for r in improper)} of {len(improper)} without an optimum said "Converged"; '
+            f"{sum(r.why == 'no optimum' for r in improper)} said why."
+        ),
+        (
+            f"{len(lacking)} of {len(good)} good fits said otherwise "
+            f"({len(lacking) / max(len(good), 1):.1%})."
+        ),
+        (
+            f"{len(worse)} of {len(proper)} ended in a mode worse by more than {WORSE:g} nat "
+            f"({len(worse) / max(len(proper), 1):.1%}); {told} of them said that starts disagreed."
+        ),
+        (
+            f"{len(unlucky)} of {len(rows(records))} rows have a fit that took more than {SLOW:g} "
+            "times the median gradients."
+        ),
     ]
     return "\n".join(lines)
 

@@ -99,8 +99,10 @@ def test_what_the_hard_table_counts():
         '1 said "Converged" and were beyond 3 times their stated gap.',
         '1 of 2 without an optimum said "Converged"; 1 said why.',
         "1 of 1 good fits said otherwise (100.0%).",
-        "1 of 5 ended in a mode worse by more than 1 nat (20.0%); 1 of them said that starts "
-        "disagreed.",
+        (
+            "1 of 5 ended in a mode worse by more than 1 nat (20.0%); 1 of them said that starts "
+            "disagreed."
+        ),
         "1 of 1 rows have a fit that took more than 2 times the median gradients.",
     ]
 
