@@ -61,6 +61,9 @@ def test_slopes_are_those_of_the_elbo_of_fixed_draws(family, engine):
     """Central differences: relative errors of h^2 = 1e-10, and rounding of 1e-16 / h."""
     at, eps, h = chart(family, engine), draws(family), 1e-5
     slope = at.slopes(eps[None], gradient(at.draw(eps))[None])[0]
+    if at.scales == "full":  # in the tangent itself: a symmetric matrix
+        T = slope[D:].reshape(D, D)
+        onp.testing.assert_allclose(T, T.T, rtol=1e-14)
     for direction in directions(at):
         ahead, behind = at.moved(h * direction), at.moved(-h * direction)
         expected = (skewed(ahead.draw(eps)).mean() - skewed(behind.draw(eps)).mean()) / (2 * h)
