@@ -19,7 +19,8 @@ from vi_lab.engine import Engine
 from vi_lab.families import Chart, Family, chart_of
 from vi_lab.results.checkpoint import Snapshot
 
-FIRST_TRUST, MOST_TRUST, LEAST_TRUST = 2.0, 1e12, 1e-12  # nats
+FIRST_TRUST, LEAST_TRUST = 2.0, 1e-12  # nats
+MOST_TRUST = 1e30  # nats: to a q that an explosion made narrow a step of one is so long
 GAINED, WELL_GAINED = 0.1, 0.5  # of what was foreseen
 GROWTH, SHRINKAGE = 4.0, 0.1
 NEAR = 0.5  # nats: steps so short are corrected by those before
@@ -210,7 +211,7 @@ def _ended(c: Climb, others: Sequence[Climb], tolerance: float, most_steps: int)
     enough = max(SETTLED * min(c.known.noise, MOST_NOISE), WORTHLESS * tolerance)
     if c.known.gain < enough:
         return "settled"
-    if max(onp.abs(c.at.loc).max(), c.at.sd.max()) > RUNAWAY or collapsed(c.at).any():
+    if max(onp.abs(c.at.loc).max(), c.at.sd.max()) > RUNAWAY or _shrinks_for_ever(c):
         return "runs away"
     if c.trust < LEAST_TRUST:
         return "stuck"
@@ -220,6 +221,14 @@ def _ended(c: Climb, others: Sequence[Climb], tolerance: float, most_steps: int)
 def collapsed(q: Chart) -> onp.ndarray:
     """Coordinates (D,) in which all draws are one number, or nearly: q has shrunk onto a point."""
     return onp.asarray(q.sd < NARROWEST * onp.abs(q.loc))
+
+
+def _shrinks_for_ever(c: Climb) -> bool:
+    """Whether q has collapsed where its mean is at rest; on a steep slope it is only narrow."""
+    if c.at.scales == "unknown":  # so is which part of the slope is the mean's
+        return False
+    rests = onp.abs(c.known.slope[: c.at.loc.size]) < 1.0
+    return bool((collapsed(c.at) & rests).any())
 
 
 def _joins(c: Climb, other: Climb) -> bool:
