@@ -27,7 +27,8 @@ from vi_lab.families import Chart
 from vi_lab.model import Posterior
 
 MOST_AXES = 16  # that are looked along
-BEYOND, SPACING, POINTS = 0.35, 0.7, 4  # where: standard deviations beyond the outermost draw
+REACH = 2.8  # how far beyond the outermost draw, in standard deviations
+FEWEST_POINTS, MOST_POINTS = 4, 28  # on the way: more draws can afford more, and miss less
 FARTHER = (1e3, 1e6)  # times as far
 SHARPER = 3.0  # q is, for its distance, where it is looked for an ELBO that still rises
 WIDER = 1.1  # times as wide after more draws: it grows
@@ -56,9 +57,11 @@ def beyond(c: Climb, density: Density, num: int) -> float:
         return 0.0
     dim = known.line.slope.shape[0]
     axes = onp.unique(onp.linspace(0, dim - 1, min(dim, MOST_AXES)).astype(int))
-    t = -ndtri(1.0 / num) + BEYOND + SPACING * onp.arange(POINTS)
+    points = min(max(FEWEST_POINTS, num // (2 * len(axes))), MOST_POINTS)
+    spacing = REACH / points
+    t = -ndtri(1.0 / num) + spacing * (onp.arange(points) + 0.5)
     t = onp.append(t, -t)
-    weight = SPACING * onp.exp(-0.5 * t**2) / (2.0 * onp.pi) ** 0.5
+    weight = spacing * onp.exp(-0.5 * t**2) / (2.0 * onp.pi) ** 0.5
     eps = onp.zeros((len(axes), len(t), dim))
     eps[onp.arange(len(axes))[:, None], onp.arange(len(t)), axes[:, None]] = t
     values, gradients = density(c.at.draw(eps.reshape(-1, dim)))
