@@ -33,7 +33,7 @@ from vi_lab.advi.objective import Expanded, Objective, expands
 from vi_lab.advi.rows import SomeRows, needs_rows
 from vi_lab.advi.settings import Settings
 from vi_lab.advi.starts import distinct, first_point, narrow, params_of, prior_points
-from vi_lab.advi.verdict import beyond, rises_for_ever, runaways
+from vi_lab.advi.verdict import beyond, level_for_ever, rises_for_ever, runaways
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, NaturalChart, Params, as_searched, chart_of
 from vi_lab.progress import progress_bar
@@ -88,6 +88,7 @@ class Search:
         self.steps = self.restless = 0
         self.ended = ""
         self.gain = self.error = onp.nan
+        self.unseen, self.level = 0.0, onp.zeros(self.model.dim, bool)
         self.resumed = False
 
     def _objective(self) -> tuple[float, Objective]:
@@ -213,7 +214,7 @@ class Search:
         missing = self.best.gap / self.tolerance
         if missing <= 1.0:
             against = self.verdict(self.best)
-            if not against or self.fixed:
+            if not against or against == "no optimum" or self.fixed:
                 return against or "settled"
             more_rows = against == "fresh" and self.objective.more()
             return self._go_on(1.0 if more_rows else MOST_GROWTH)
@@ -241,7 +242,7 @@ class Search:
         return ""
 
     def _begin_stage(self, climbs: list[Climb], draws: int) -> None:
-        self.draws, self.climbs = draws, climbs
+        self.draws, self.climbs, self.unseen = draws, climbs, 0.0
         self.stage_rng = generator_state(self.rng)
         self.objective.prepare(climbs[0])
         for c in climbs:
@@ -297,8 +298,11 @@ class Search:
             return "fresh"
         if best.gap + self.objective.lack > self.tolerance:
             return "fresh"
-        unseen = beyond(best, self.objective.density, self.draws)
-        return "" if unseen <= self.tolerance else "tail"
+        self.unseen = beyond(best, self.objective.density, self.draws)
+        if not best.gap + self.objective.lack + self.unseen <= self.tolerance:
+            return "tail"
+        self.level = level_for_ever(best, self.objective.density, self.eps, self.tolerance)
+        return "no optimum" if self.level.any() else ""
 
     def result(self, why: str) -> Run:
         """What is handed back."""
@@ -312,14 +316,16 @@ class Search:
             convergence=Convergence(
                 converged=why == "settled",
                 why=why,
-                gap=best.gap + self.objective.lack if best.why == "settled" else onp.inf,
+                gap=best.gap + self.objective.lack + self.unseen
+                if best.why == "settled"
+                else onp.inf,
                 tolerance=self.tolerance,
                 steps=self.steps,
                 gradients=self.objective.density.gradients,
                 gain=self.gain,
                 error=self.error,
                 modes=() if none else tuple(sorted([*self.modes, *others], reverse=True)),
-                runaways=runaways(self.model, self.before, best.at) if none else (),
+                runaways=runaways(self.model, self.before, best.at, self.level) if none else (),
             ),
             stages=tuple(self.stages),
         )
