@@ -88,8 +88,9 @@ class Judged:
 
     @property
     def elsewhere(self) -> bool:
-        """It is an optimum by itself, for a long run stays there."""
-        return self.beyond and self.own_gap - self.error <= FAR * self.stated
+        """It is an optimum by itself, for a long run stays there, far below the best."""
+        stays = self.own_gap - self.error <= FAR * self.stated
+        return self.beyond and stays and self.gap > self.tolerance
 
     @property
     def false(self) -> bool:
@@ -310,40 +311,41 @@ def bad(r: Judged, name: str) -> bool:
 
 def closing(records: Sequence[Judged]) -> str:
     """What the table comes to."""
-    proper = [r for r in records if r.proper]
-    improper = [r for r in records if not r.proper]
-    good, worse = [r for r in proper if r.good], [r for r in proper if r.worse]
-    told = sum(any(mode > 0.0 for mode in r.modes) or bool(r.modes) for r in worse)
+    proper, improper = [r for r in records if r.proper], [r for r in records if not r.proper]
+    false, worse = [r for r in proper if r.false], [r for r in proper if r.worse]
     unlucky = [row for row in rows(records) if slowest(row) > SLOW]
-    lacking = [r for r in good if not r.converged]
+    slow = f"that took more than {SLOW:g} times the median gradients"
     lines = [
         (
-            f"{len(records)} fits of {len({r.case for r in records})} cases, "
-            f"{sum(r.converged for r in records)} converged, {sum(bool(r.failure) for r in records)} "
-            "raised an error."
+            f"{len(records)} fits of {len({r.case for r in records})} cases: "
+            f"{sum(r.converged for r in records)} converged, "
+            f"{sum(bool(r.failure) for r in records)} raised an error."
         ),
         (
-            f'{sum(r.false for r in proper)} said "Converged" and were beyond {FAR:g} times their '
-            "stated gap."
+            f'{len(false)} said "Converged" and were beyond {FAR:g} times their stated gap, '
+            f"{sum(r.gap > r.tolerance for r in false)} of them beyond the tolerance too."
         ),
         (
-            f'{sum(r.false for r in improper)} of {len(improper)} without an optimum said "Converged"; '
-            f"{sum(r.why == 'no optimum' for r in improper)} said why."
+            f"{sum(r.converged for r in improper)} of {len(improper)} without an optimum said "
+            f'"Converged"; {sum(r.why == "no optimum" for r in improper)} said why.'
         ),
-        (
-            f"{len(lacking)} of {len(good)} good fits said otherwise "
-            f"({len(lacking) / max(len(good), 1):.1%})."
-        ),
+        *(good_fits(method, [r for r in proper if r.method == method]) for method in METHODS),
         (
             f"{len(worse)} of {len(proper)} ended in a mode worse by more than {WORSE:g} nat "
-            f"({len(worse) / max(len(proper), 1):.1%}); {told} of them said that starts disagreed."
+            f"({len(worse) / max(len(proper), 1):.1%}); {sum(bool(r.modes) for r in worse)} of "
+            "them said that starts disagreed."
         ),
-        (
-            f"{len(unlucky)} of {len(rows(records))} rows have a fit that took more than {SLOW:g} "
-            "times the median gradients."
-        ),
+        f"{len(unlucky)} of {len(rows(records))} rows have a fit {slow}.",
     ]
     return "\n".join(lines)
+
+
+def good_fits(method: str, proper: Sequence[Judged]) -> str:
+    """Good ones that say otherwise: with fixed draws many are good by luck."""
+    good = [r for r in proper if r.good]
+    lacking = sum(not r.converged for r in good)
+    share = lacking / max(len(good), 1)
+    return f"{lacking} of {len(good)} good {method} fits said otherwise ({share:.1%})."
 
 
 def kept(path: Path | None) -> list[Judged]:

@@ -94,14 +94,18 @@ def test_what_the_hard_table_counts():
         {"converged": False, "why": "no optimum", "proper": False},
         {"converged": False, "why": "draws", "gap": 0.9},  # good, and says otherwise
     )
-    assert closing(found).splitlines() == [
-        "7 fits of 1 cases, 5 converged, 0 raised an error.",
-        '1 said "Converged" and were beyond 3 times their stated gap.',
-        '1 of 2 without an optimum said "Converged"; 1 said why.',
-        "1 of 1 good fits said otherwise (100.0%).",
+    assert closing(found).split("\n") == [
+        "7 fits of 1 cases: 5 converged, 0 raised an error.",
         (
-            "1 of 5 ended in a mode worse by more than 1 nat (20.0%); 1 of them said that starts "
-            "disagreed."
+            '1 said "Converged" and were beyond 3 times their stated gap, '
+            "1 of them beyond the tolerance too."
+        ),
+        '1 of 2 without an optimum said "Converged"; 1 said why.',
+        "1 of 1 good stochastic fits said otherwise (100.0%).",
+        "0 of 0 good deterministic fits said otherwise (0.0%).",
+        (
+            "1 of 5 ended in a mode worse by more than 1 nat (20.0%); "
+            "1 of them said that starts disagreed."
         ),
         "1 of 1 rows have a fit that took more than 2 times the median gradients.",
     ]

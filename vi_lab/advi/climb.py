@@ -20,7 +20,8 @@ from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, Family, chart_of
 from vi_lab.results.checkpoint import Snapshot
 
-FIRST_TRUST, MOST_TRUST, LEAST_TRUST = 2.0, 1e24, 1e-12  # nats
+FIRST_TRUST, LEAST_TRUST = 2.0, 1e-12  # nats
+MOST_TRUST = 1e30  # nats: to a q that an explosion made narrow a step of one is so long
 GAINED, WELL_GAINED = 0.1, 0.5  # of what was foreseen
 GROWTH, SHRINKAGE = 4.0, 0.1
 NEAR = 0.5  # nats: steps so short are corrected by those before

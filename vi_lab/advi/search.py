@@ -42,7 +42,7 @@ from vi_lab.advi.starts import (
     narrow,
     params_of,
 )
-from vi_lab.advi.verdict import beyond, rises_for_ever, runaways
+from vi_lab.advi.verdict import beyond, level_for_ever, rises_for_ever, runaways
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, NaturalChart, Params, chart_of
 from vi_lab.progress import progress_bar
@@ -93,6 +93,7 @@ class Search:
         self.steps = self.restless = 0
         self.ended = ""
         self.gain = self.error = onp.nan
+        self.unseen, self.level = 0.0, onp.zeros(self.model.dim, bool)
         self.resumed: list[Climb] | None = None  # those of which something was known
 
     def _objective(self) -> tuple[float, Objective]:
@@ -220,7 +221,7 @@ class Search:
 
     def _after_verdict(self, against: str) -> str:
         """Go on where something speaks against the best climb, or say what ended the search."""
-        if not against or self.fixed:
+        if not against or against == "no optimum" or self.fixed:
             return against or "settled"
         if against == "tail" or self.objective.seen:
             return self._go_on(MOST_GROWTH)
@@ -246,7 +247,7 @@ class Search:
         return ""
 
     def _begin_stage(self, climbs: list[Climb], draws: int) -> None:
-        self.draws, self.climbs = draws, climbs
+        self.draws, self.climbs, self.unseen = draws, climbs, 0.0
         self.stage_rng = generator_state(self.rng)
         self.objective.prepare(climbs[0])
         for c in climbs:
@@ -300,10 +301,17 @@ class Search:
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"
-        if best.gap + self.objective.lack > self.tolerance:
+        if self._gap(best) > self.tolerance:
             return "fresh"
-        unseen = beyond(best, self.objective.density, self.draws)
-        return "" if unseen <= self.tolerance else "tail"
+        self.unseen = beyond(best, self.objective.density, self.draws)
+        if not self._gap(best) <= self.tolerance:
+            return "tail"
+        self.level = level_for_ever(best, self.objective.density, self.eps, self.tolerance)
+        return "no optimum" if self.level.any() else ""
+
+    def _gap(self, best: Climb) -> float:
+        """Of the draws, the rows, and what lies beyond the draws."""
+        return best.gap + self.objective.lack + self.unseen
 
     def result(self, why: str) -> Run:
         """What is handed back."""
@@ -317,14 +325,14 @@ class Search:
             convergence=Convergence(
                 converged=why == "settled",
                 why=why,
-                gap=best.gap + self.objective.lack if best.why == "settled" else onp.inf,
+                gap=onp.inf if none or best.why != "settled" else self._gap(best),
                 tolerance=self.tolerance,
                 steps=self.steps,
                 gradients=self.objective.density.gradients,
                 gain=self.gain,
                 error=self.error,
                 modes=() if none else tuple(sorted([*self.modes, *others], reverse=True)),
-                runaways=runaways(self.model, self.before, best.at) if none else (),
+                runaways=runaways(self.model, self.before, best.at, self.level) if none else (),
             ),
             stages=tuple(self.stages),
         )

@@ -12,8 +12,9 @@ That is one witness, and it has seen only its own draws. Others are asked before
 * *beyond the draws* (`beyond`): along axes of q, outside the outermost draw, gradients are compared
   with the line. What they would change in the slope, weighed by the normal density there, is a step
   of so many nats: a cliff or a tail that no draw has met;
-* *far away* (`rises_for_ever`): if a search did not come to rest, whether the ELBO goes on rising a
-  thousand and a million times as far. Then there is no optimum.
+* *far away*: if a search did not come to rest, whether the ELBO goes on rising a thousand and a
+  million times as far (`rises_for_ever`); if it did, whether there is a direction along which it
+  does not fall as far away (`level_for_ever`). Then there is no optimum.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import numpy as onp
 
 from vi_lab.advi.climb import RUNAWAY, Climb, collapsed
 from vi_lab.advi.density import Density
-from vi_lab.advi.local import products
+from vi_lab.advi.local import FLAT, Curvature, products
 from vi_lab.families import Chart
 from vi_lab.model import Posterior
 
 MOST_AXES = 16  # that are looked along
-BEYOND, SPACING, POINTS = 0.35, 0.7, 4  # where: standard deviations beyond the outermost draw
+REACH = 2.8  # how far beyond the outermost draw, in standard deviations
+FEWEST_POINTS, MOST_POINTS = 4, 28  # on the way: more draws can afford more, and miss less
 FARTHER = (1e3, 1e6)  # times as far
 SHARPER = 3.0  # q is, for its distance, where it is looked for an ELBO that still rises
 WIDER = 1.1  # times as wide after more draws: it grows
@@ -56,9 +58,11 @@ def beyond(c: Climb, density: Density, num: int) -> float:
         return 0.0
     dim = known.line.slope.shape[0]
     axes = onp.unique(onp.linspace(0, dim - 1, min(dim, MOST_AXES)).astype(int))
-    t = -ndtri(1.0 / num) + BEYOND + SPACING * onp.arange(POINTS)
+    points = min(max(FEWEST_POINTS, num // (2 * len(axes))), MOST_POINTS)
+    spacing = REACH / points
+    t = -ndtri(1.0 / num) + spacing * (onp.arange(points) + 0.5)
     t = onp.append(t, -t)
-    weight = SPACING * onp.exp(-0.5 * t**2) / (2.0 * onp.pi) ** 0.5
+    weight = spacing * onp.exp(-0.5 * t**2) / (2.0 * onp.pi) ** 0.5
     eps = onp.zeros((len(axes), len(t), dim))
     eps[onp.arange(len(axes))[:, None], onp.arange(len(t)), axes[:, None]] = t
     values, gradients = density(c.at.draw(eps.reshape(-1, dim)))
@@ -85,8 +89,31 @@ def rises_for_ever(density: Density, before: Chart, now: Chart, eps: onp.ndarray
     return bool(elbos[0] < elbos[1] < elbos[2])
 
 
-def runaways(model: Posterior, before: Chart, now: Chart) -> tuple[str, ...]:
-    """Names of the latents that run away, the farthest at least."""
+def level_for_ever(c: Climb, density: Density, eps: onp.ndarray, tolerance: float) -> onp.ndarray:
+    """Coordinates (D,) along which the mean of q may go as far as it likes, for nothing.
+
+    A direction without curvature is followed both ways, a thousand and a million standard
+    deviations. If log p~ is the same there, but for the tolerance, no place is the best.
+    """
+    curvature, at = c.known.curvature, c.at
+    if not isinstance(curvature, Curvature) or curvature.vectors is None:
+        return onp.zeros(at.loc.size, bool)
+    along = curvature.vectors[:, onp.abs(curvature.w) <= FLAT]
+    found = onp.zeros(at.loc.size, bool)
+    here = density(at.draw(eps))[0].mean()
+    for v in along.T[:MOST_AXES]:
+        shift = at.draw(v[None])[0] - at.loc
+        far = [sign * f for f in FARTHER for sign in (1.0, -1.0)]
+        falls = [abs(density(at.draw(eps) + f * shift)[0].mean() - here) for f in far]
+        if max(falls) <= tolerance:
+            found |= onp.abs(v) > 0.5 * onp.abs(v).max()
+    return found
+
+
+def runaways(model: Posterior, before: Chart, now: Chart, level: onp.ndarray) -> tuple[str, ...]:
+    """Names of the latents that run away, the farthest at least, or may as well (``level``)."""
+    if level.any():
+        return tuple(name for name, part in model.slices.items() if level[part].any())
     far = onp.maximum(onp.abs(now.loc), now.sd)
     if far.max() < RUNAWAY**0.5:
         gone = _grown(before, now)

@@ -34,8 +34,8 @@ class Convergence:
     Attributes
     ----------
     converged : True if ``gap`` is below the tolerance and nothing speaks against it
-    why : what ended the fit: "settled", "no optimum" (the ELBO rises without end), or a key of
-        `ENDINGS`
+    why : what ended the fit: "settled", "no optimum" (the ELBO rises without end, or is level),
+        or a key of `ENDINGS`
     gap : nats that the ELBO of q is believed to lie below the family's optimum near it: what the
         noise of the draws is expected to cost, twice the standard deviation of that, and what is
         left to gain on them (`vi_lab.advi.local`); infinite if nothing is known
@@ -79,8 +79,8 @@ class Convergence:
         elif self.why == "no optimum":
             names = ", ".join(self.runaways)
             verdict = (
-                f"NOT CONVERGED: there is no optimum to find, for the ELBO rises while {names} "
-                f"run{'s' if len(self.runaways) == 1 else ''} away: is the posterior improper, a "
+                f"NOT CONVERGED: there is no optimum to find, for the ELBO does not fall while "
+                f"{names} run{'s' if len(self.runaways) == 1 else ''} away: is the posterior improper, a "
                 f"prior missing? {cost}."
             )
         else:
