@@ -44,6 +44,6 @@ def test_chains_open_and_are_what_they_were():
 
 def test_a_checkpoint_says_what_to_do_and_stays_as_it_is(tmp_path):
     path = Path(shutil.copy(EARLIER / "checkpoint.npz", tmp_path))
-    with pytest.raises(ValueError, match="one of an earlier release.* give another path, or del"):
+    with pytest.raises(ValueError, match=r"one of an earlier release.* give another path, or del"):
         vl.advi(MODEL, optimizer=Adam(0.05), steps=400, seed=1, progress=False, checkpoint=path)
     assert path.read_bytes() == (EARLIER / "checkpoint.npz").read_bytes()
