@@ -84,6 +84,30 @@ notebooks: $(INSTALLED) ## run the chapters, and store the notebooks that the bo
 	$(BIN)/python book/tools/notebooks.py $(CHAPTERS)
 	$(BIN)/python book/tools/readme_picture.py
 
+# Each in an environment of its own, newly made. PYTHON3.13=/path/to/python says where one is.
+VERSIONS := _build/versions
+PYTHON3.11 ?= python3.11
+PYTHON3.13 ?= python3.13
+
+.PHONY: versions versions-lowest versions-3.11 versions-3.13
+versions: versions-lowest versions-3.11 versions-3.13 ## unit tests: the lowest versions allowed, and the newest on Python 3.11 and 3.13
+
+versions-lowest:
+	mkdir -p $(VERSIONS)
+	$(PYTHON3.11) tests/lowest.py > $(VERSIONS)/lowest.txt
+	$(call UNIT_WITH,$(PYTHON3.11),--constraint $(VERSIONS)/lowest.txt)
+
+# ArviZ itself, for the tests that ask it: before 1.0 on Python 3.11, since then on 3.13.
+versions-3.11 versions-3.13: versions-%:
+	$(call UNIT_WITH,$(PYTHON$*),arviz)
+
+# $(1): which Python. $(2): what pip is told on top.
+define UNIT_WITH
+$(1) -m venv --clear $(VERSIONS)/$@
+$(VERSIONS)/$@/bin/python -m pip install --quiet --disable-pip-version-check $(2) --editable '.[jax,arviz,book,dev]'
+$(PYTEST:$(BIN)/%=$(VERSIONS)/$@/bin/%)
+endef
+
 .PHONY: bench
 bench: $(VENV)/.bench ## time the library beside its peers
 	$(BIN)/python -m benchmarks

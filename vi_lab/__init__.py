@@ -49,6 +49,7 @@ from vi_lab.distributions import (
     Uniform,
 )
 from vi_lab.engine import use
+from vi_lab.engine.recursion import scan
 from vi_lab.errors import ConvergenceWarning, NonFiniteError, ViLabError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
@@ -110,6 +111,7 @@ __all__ = [
     "plots",
     "posterior_predictive",
     "prior_predictive",
+    "scan",
     "svi",
     "use",
     "zoo",

@@ -12,7 +12,8 @@ is also the builtin exception of its kind, so ``except ValueError`` works as any
 `OutOfRangeError`       `IndexError`          a program counts beyond the entries of an array
 `UnsupportedError`      `NotImplementedError` what the mathematics or an engine does not offer
 `MissingPackageError`   `ImportError`         an optional package is not installed
-`EngineError`           `RuntimeError`        an engine's operator used where no engine runs
+`EngineError`           `RuntimeError`        an engine's operator used where no engine runs, or a
+                                              program that an engine cannot run
 `NonFiniteError`        `ArithmeticError`     a density or gradient that is infinite or NaN
 ======================= ===================== ==================================================
 
@@ -62,7 +63,7 @@ class MissingPackageError(ViLabError, ImportError):
 
 
 class EngineError(ViLabError, RuntimeError):
-    """An operator of an engine was used where no engine is running."""
+    """An operator of an engine where none is running, or a program that one cannot run."""
 
 
 class NonFiniteError(ViLabError, ArithmeticError):

@@ -194,6 +194,23 @@ CALLS = {
         },
         {"rows": "rows|num_rows"},
     ),
+    "scan": Call(
+        vl.scan,
+        {"step": lambda state, row: (state + row, state), "state": 0.0, "inputs": X},
+        {
+            "step": [
+                *FUNCTION,
+                *kinds(
+                    lambda state: state, lambda state, row: state, lambda state, row: [state] * 2
+                ),
+                *values(lambda state, row: (state + X, row), lambda state, row: (state > 0.0, row)),
+            ],
+            "state": kinds(None, "a", 1j, Thing(), [0.0, "a"]) + values({}, (), 0, [0, 0]),
+            "inputs": kinds(None, 3, "a", [1.0], {}, Thing(), onp.float64(1.0), X.astype(str))
+            + values(X[:0], (X, X[1:])),
+        },
+        {"state": "state|step"},
+    ),
     "prior_predictive": Call(
         vl.prior_predictive,
         {"model": MODEL, "seed": 1},

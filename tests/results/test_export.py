@@ -1,7 +1,10 @@
-"""`to_arviz` keeps every variable, whatever it is called."""
+"""`to_arviz` keeps every variable, whatever it is called; what it gives, ArviZ takes."""
 
 import importlib.util
+import warnings
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as onp
 import pytest
 
@@ -10,7 +13,8 @@ import vi_lab.numpy as np
 from vi_lab.results.export import to_arviz
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("arviz_base") is None, reason="arviz-base is optional"
+    importlib.util.find_spec("arviz_base") is None and importlib.util.find_spec("arviz") is None,
+    reason="ArviZ is optional",
 )
 RNG = onp.random.default_rng(0)
 SCALAR, VECTOR, MATRIX = (RNG.normal(size=(2, 5, *shape)) for shape in ((), (3,), (3, 2)))
@@ -64,3 +68,55 @@ def test_a_fit_with_such_names_keeps_them():
     draws = fit.sample(50, seed=3)
     for name in ("draw", "a", "a_dim_0"):
         onp.testing.assert_array_equal(group[name].values[0], draws[name])
+
+
+# By question, what ArviZ calls it: before 1.0, or since.
+QUESTIONS = {
+    "summary": ["summary"],
+    "trace": ["plot_trace"],
+    "posterior": ["plot_posterior", "plot_dist"],
+    "forest": ["plot_forest"],
+    "pair": ["plot_pair"],
+    "energy": ["plot_energy"],
+    "rank": ["plot_rank"],
+}
+
+
+@pytest.fixture(scope="module")
+def arviz():
+    """ArviZ itself, of any release: the project needs its parts alone."""
+    if importlib.util.find_spec("arviz") is None:
+        pytest.skip("ArviZ with its plots is not installed")
+    mpl.use("agg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what it is to be, and of what it rests on
+        return importlib.import_module("arviz")
+
+
+@pytest.fixture(scope="module")
+def chains():
+    def program(m, y):
+        mu = m.sample("mu", vl.Normal(0.0, 1.0))
+        sd = m.sample("sd", vl.HalfNormal(1.0))
+        m.sample("b", vl.Normal(0.0, 1.0), shape=2)
+        m.observe("y", vl.Normal(mu, sd), y)
+
+    short = {"chains": 2, "tune": 60, "draws": 60, "progress": False, "engine": "autograd"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", vl.ConvergenceWarning)
+        return vl.nuts(vl.Model(program, y=[0.2, -0.4, 1.0]), seed=1, **short)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_arviz_answers(arviz, chains, question):
+    ask = next(getattr(arviz, name) for name in QUESTIONS[question] if hasattr(arviz, name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ArviZ's own
+        answer = ask(chains.to_arviz())
+    assert answer is not None
+    if question == "summary":
+        assert list(answer.index) == ["mu", "sd", "b[0]", "b[1]"]
+        onp.testing.assert_allclose(
+            onp.asarray(answer["mean"], float), chains.summary()["mean"], atol=0.06
+        )
+    plt.close("all")

@@ -15,7 +15,6 @@ from vi_lab.results.summary import summarise
 from vi_lab.transforms import to_support
 from vi_lab.transforms.supports import Interval
 from vi_lab.zoo.entry import zero_based
-from vi_lab.zoo.nonlinear import discounted_sums
 from vi_lab.zoo.summed_out import log_matrix_product
 
 every_model = pytest.mark.parametrize("make", zoo.ALL, ids=lambda make: make.__name__)
@@ -188,13 +187,6 @@ def test_effects_follow_from_the_standardised_ones(make, effects, mean, sd, stan
     values = model.constrain(onp.random.default_rng(2).standard_normal((5, model.dim)))
     expected = values[mean][:, None] + values[sd][:, None] * values[standardised]
     onp.testing.assert_allclose(values[effects], expected, rtol=0, atol=1e-13)
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9])
-def test_discounted_sums_are_the_recursion(length):
-    c, discount = onp.random.default_rng(length).random(length), 0.8
-    recursion = list(itertools.accumulate(c, lambda before, now: now + discount * before))
-    onp.testing.assert_allclose(discounted_sums(c, discount), recursion, rtol=1e-14)
 
 
 @pytest.mark.parametrize("length", range(1, 10))

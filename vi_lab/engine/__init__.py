@@ -106,7 +106,8 @@ class Engine(Namespace, Protocol):
 
         Only the first ``length`` steps are taken (all, if None); ``length`` may be
         an argument of a compiled function, so that blocks of any length share
-        one compilation. Records of steps not taken are zero.
+        one compilation. Records of steps not taken are zero. A scan of all steps is
+        differentiated, one of ``length`` steps is not.
         """
         ...
 

@@ -18,6 +18,7 @@ import numpy as onp
 from autograd.extend import Box, defvjp, notrace_primitive, primitive
 
 from vi_lab.engine import Array, Tree, running
+from vi_lab.engine.recursion import fold
 from vi_lab.engine.trees import tree_leaves, tree_map, tree_of
 
 ONE = onp.float64(1.0)  # the seed of a walk back: an array, as some rules ask it for its shape
@@ -159,10 +160,11 @@ class AutogradEngine:
         inputs: Tree,
         length: int | Array | None = None,
     ) -> tuple[Tree, Tree]:
+        if length is None:
+            return fold(step, state, inputs, autograd.numpy.stack)
         size = _leading_axis(inputs)
-        taken = size if length is None else int(length)
         rows = []
-        for t in range(taken):
+        for t in range(int(length)):
             state, record = step(state, _row(inputs, t))
             rows.append(record)
         return state, _collect(rows, size)

@@ -25,7 +25,7 @@ from vi_lab.engine.xla import FEW_ROWS, compile_loops_whole
 
 compile_loops_whole()  # before anything is compiled
 
-MOST_COMPILED = 48  # functions that are kept compiled: those of some 16 fits, at 3 MB each
+MOST_COMPILED = 24  # functions that are kept compiled: those of some 20 fits, at 3 MB a fit
 _one_at_a_time = Lock()
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as onp
 
 from vi_lab.arrays import refuse_masked
+from vi_lab.engine.failures import line_now
 from vi_lab.errors import ArgumentError, ArgumentTypeError
 from vi_lab.model.maps import is_mapped, parts
 
@@ -124,16 +125,17 @@ class Guarded(onp.ndarray):
 
     def _refuse(self, *_: Any) -> Any:
         raise ArgumentTypeError(
-            f"program: branches on the value of {self.what}, but it is compiled once for "
-            "all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
+            f"program: branches on the value of {self.what}{line_now()}, but it is compiled once "
+            "for all values: choose with vi_lab.numpy.where, or pass a Python int, bool or str as "
             "data to make the choice part of the model's structure"
         )
 
     def __float__(self) -> Any:
         raise ArgumentTypeError(
-            f"program: takes the value of {self.what} as a Python number, as a function of "
-            "Python's math does, but it is compiled once for all values: use vi_lab.numpy or "
-            "vi_lab.scipy in place of math"
+            f"program: takes the value of {self.what} as a Python number{line_now()}, as "
+            "float(), a function of Python's math or assigning to an entry of an array does, but "
+            "it is compiled once for all values: use vi_lab.numpy or vi_lab.scipy in place of "
+            "math and NumPy, and np.stack in place of assigning"
         )
 
     __bool__ = __int__ = __index__ = _refuse

@@ -14,6 +14,7 @@ from vi_lab.arrays import check_generator, check_point, check_vector
 from vi_lab.checks import check_instance
 from vi_lab.engine import Array
 from vi_lab.engine.captured import Captured, Watched, captured
+from vi_lab.engine.failures import tell_of
 from vi_lab.errors import ArgumentError
 from vi_lab.model.data import guard, split, widen
 from vi_lab.model.discover import Discovery, discover, program_name
@@ -78,7 +79,11 @@ class Structure:
 
     def run(self, handler: Any, data: Mapping[str, Array]) -> Any:
         """Run the program with ``handler`` as its ``m``; returns the handler."""
-        self.program(handler, **data, **dict(self.constants))
+        try:
+            self.program(handler, **data, **dict(self.constants))
+        except Exception as error:
+            tell_of(f"program {program_name(self.program)}:", error)
+            raise
         return handler
 
     @cached_property

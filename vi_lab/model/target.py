@@ -20,6 +20,7 @@ from vi_lab.arrays import as_real, check_generator, check_point, check_vector
 from vi_lab.checks import check_function, check_held, check_instance, check_label, check_whole
 from vi_lab.engine import Array, namespace
 from vi_lab.engine.captured import Captured, Watched
+from vi_lab.engine.failures import tell_of
 from vi_lab.errors import ArgumentError
 from vi_lab.model.rows import Batches
 
@@ -152,15 +153,22 @@ class BareDensity:
 
     def log_density(self, z: Array, data: Mapping[str, Array]) -> Array:
         if self.takes_vectors:
-            return _number(self.density(z))
-        return self.density(z[None])[0]
+            return _number(self._run(z))
+        return self._run(z[None])[0]
 
     def log_density_batch(self, z: Array, data: Mapping[str, Array]) -> Array:
         if self.takes_batches:  # one call, whatever the engine
-            return self.density(z)
+            return self._run(z)
         if namespace().numpy is onp:  # no engine runs
-            return onp.array([_number(self.density(row)) for row in z])
-        return engines.current().vmap(lambda row: _number(self.density(row)))(z)
+            return onp.array([_number(self._run(row)) for row in z])
+        return engines.current().vmap(lambda row: _number(self._run(row)))(z)
+
+    def _run(self, z: Array) -> Array:
+        try:
+            return self.density(z)
+        except Exception as error:
+            tell_of(f"density {getattr(self.density, '__name__', 'of z')}:", error)
+            raise
 
 
 def _log_density_batch(structure: BareDensity, z: Array) -> Array:

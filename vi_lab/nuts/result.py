@@ -144,7 +144,7 @@ class NutsResult:
 
     # ------------------------------------------------------------- in and out
     def to_arviz(self) -> Any:
-        """Posterior, sample statistics and observed data as ArviZ's tree."""
+        """Posterior, sample statistics and observed data in ArviZ's form."""
         from vi_lab.results.export import to_arviz  # ArviZ is optional and slow to import
 
         statistics = {

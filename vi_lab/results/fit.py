@@ -141,7 +141,7 @@ class Fit:
 
     # ------------------------------------------------------------- in and out
     def to_arviz(self, num_draws: int = 1_000, *, seed: int = 0) -> Any:
-        """Posterior and observed data as ArviZ's tree: groups with one chain."""
+        """Posterior and observed data in ArviZ's form: groups with one chain."""
         from vi_lab.results.export import to_arviz  # ArviZ is optional and slow to import
 
         draws = {name: v[None] for name, v in self.sample(num_draws, seed=seed).items()}

