@@ -53,7 +53,15 @@ from vi_lab.errors import ConvergenceWarning, NonFiniteError, ViLabError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import NutsResult, nuts
-from vi_lab.results import Convergence, Fit, Stage, Summary
+from vi_lab.results import (
+    Check,
+    Convergence,
+    Fit,
+    LinearResponse,
+    Stage,
+    Summary,
+    linear_response,
+)
 
 if TYPE_CHECKING:
     import vi_lab.conjugate as conjugate  # noqa: PLR0402
@@ -68,6 +76,7 @@ __all__ = [
     "Beta",
     "Binomial",
     "Callback",
+    "Check",
     "Categorical",
     "Cauchy",
     "ConjugateFit",
@@ -84,6 +93,7 @@ __all__ = [
     "InverseGamma",
     "LKJCholesky",
     "Laplace",
+    "LinearResponse",
     "LogNormal",
     "Logistic",
     "LowRankGaussian",
@@ -106,6 +116,7 @@ __all__ = [
     "cavi",
     "conjugate",
     "datasets",
+    "linear_response",
     "nuts",
     "plots",
     "posterior_predictive",
