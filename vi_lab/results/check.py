@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as onp
 
 from vi_lab import engine as engines
+from vi_lab.families import family_record
 from vi_lab.results.summary import Summary, flatten_draws
 from vi_lab.trust import Density, Weights, bent, draws_for_line, pairs, short_chains, weigh, white
 
@@ -107,6 +108,8 @@ class Check:
         """What to try, cheapest first; ``means`` says that those are right."""
         if not self.optimum:
             return "give every latent a proper prior"
+        if self.modes:
+            return "a prior or an order that tells the modes apart, or a fit of each with init="
         sampled = "vl.nuts(model)"
         if self.family != "mean_field":
             return sampled
@@ -152,7 +155,7 @@ def check_fit(fit: Fit, chains: int, transitions: int, seed: int) -> Check:
         acceptance=moved.acceptance,
         modes=tuple(m for m in (verdict.modes if verdict else ()) if m > -RARE_MODE),
         optimum=verdict is None or verdict.why != "no optimum",
-        family=_family_name(fit),
+        family=str(family_record(family)["name"]),
         gradients=density.gradients,
         seconds=time.perf_counter() - began,
     )
@@ -209,7 +212,9 @@ def _of_means(scalars: Summary, believed: onp.ndarray, unknown: onp.ndarray) -> 
     wrong = ~believed & ~unknown
     if wrong.any():
         seen = onp.nanmax(onp.abs(scalars["shift"][wrong]), initial=0.0)
-        return f"The mean of {_listed(scalars, wrong)} is {seen:.2g} sd off, or may be more than 0.5"
+        return (
+            f"The mean of {_listed(scalars, wrong)} is {seen:.2g} sd off, or may be more than 0.5"
+        )
     worst = _off(scalars)[believed].max(initial=0.0)
     return f"Means can be believed to {max(worst, 0.01):.2f} sd" if believed.any() else ""
 
@@ -253,9 +258,3 @@ def _correlation(a: onp.ndarray, b: onp.ndarray) -> onp.ndarray:
         a, b = a - a.mean(axis=0), b - b.mean(axis=0)
         found = (a * b).sum(axis=0) / onp.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     return onp.where(onp.isfinite(found), found, 0.0)
-
-
-def _family_name(fit: Fit) -> str:
-    from vi_lab.families import family_record
-
-    return str(family_record(fit.family)["name"])

@@ -9,7 +9,7 @@ ask `Fit.check` first whether those are right.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,8 @@ from vi_lab.checks import check_held, check_instance, check_seed, check_whole
 from vi_lab.errors import ArgumentError
 from vi_lab.families import TriangularGaussian
 from vi_lab.results.fit import MOMENT_DRAWS, Fit
-from vi_lab.results.summary import Summary, summarise
-from vi_lab.trust import Density, respond
+from vi_lab.results.summary import Summary, flatten_draws, summarise
+from vi_lab.trust import Density, pairs, respond
 
 ROUGH = 0.05  # of an sd: an error that is worth a word
 
@@ -61,18 +61,36 @@ class LinearResponse:
         return dict(self.fit.model.constrain(z, engine=self.fit.engine))
 
     @cached_property
-    def mean(self) -> dict[str, onp.ndarray]:
-        """Means on the constrained scale, from 10,000 draws."""
-        return {name: v.mean(axis=0) for name, v in self._moment_draws.items()}
-
-    @cached_property
     def std(self) -> dict[str, onp.ndarray]:
-        """Standard deviations on the constrained scale, from 10,000 draws."""
-        return {name: v.std(axis=0, ddof=1) for name, v in self._moment_draws.items()}
+        """Standard deviations on the constrained scale, by how q's means of its scalars respond.
+
+        To a tilt of z that of a scalar h responds by E[dh/dz]' Cov[z], where E[dh/dz] is the slope
+        of h over draws of q (Stein's identity). Where the map from z is bent, as of a scale whose
+        logarithm is little known, the sds of `sample` are larger, and worse: there a normal's tail
+        is taken for the posterior's.
+        """
+        fit, dim = self.fit, len(self.covariance)
+        eps = pairs(onp.random.default_rng(fit.seed), MOMENT_DRAWS, fit.family.base_dim(dim))
+        z = onp.asarray(fit.family.transform(fit.params, eps))
+        units = onp.asarray(fit.family.std(fit.params))
+        white = (z - onp.asarray(fit.params["loc"])) / units
+        covariance = self.covariance / onp.outer(units, units)
+        found = {}
+        for name, values in fit.model.constrain(z, engine=fit.engine).items():
+            flat = values.reshape(len(z), -1)
+            slope = onp.linalg.lstsq(white, flat - flat.mean(axis=0), rcond=None)[0]
+            variance = (slope * (covariance @ slope)).sum(axis=0)
+            found[name] = onp.sqrt(onp.maximum(variance, 0.0)).reshape(values.shape[1:])
+        return found
 
     def summary(self, num_draws: int = MOMENT_DRAWS, *, seed: int = 0) -> Summary:
-        """As `Fit.summary`; below stands how far its fixed draws can be relied upon."""
-        return summarise(self.sample(num_draws, seed=seed), notes=(str(self),))
+        """As `Fit.summary`, but that sds are those of `std`; intervals are those of draws.
+
+        Below stands how far its fixed draws can be relied upon.
+        """
+        table = summarise(self.sample(num_draws, seed=seed), notes=(str(self),))
+        sds = flatten_draws({name: sd[None] for name, sd in self.std.items()}, leading=1)[1][0]
+        return replace(table, columns={**table.columns, "sd": sds})
 
     def to_arviz(self, num_draws: int = 1_000, *, seed: int = 0) -> Any:
         """Posterior and observed data as ArviZ's tree: groups with one chain."""
@@ -94,10 +112,6 @@ class LinearResponse:
         """A square root of the covariance."""
         w, V = onp.linalg.eigh(self.covariance)
         return onp.asarray(V * onp.sqrt(onp.maximum(w, 0.0)))
-
-    @cached_property
-    def _moment_draws(self) -> dict[str, onp.ndarray]:
-        return self.sample(MOMENT_DRAWS, seed=self.fit.seed)
 
 
 def linear_response(fit: Fit, *, draws: int = 64, seed: int = 0) -> LinearResponse:

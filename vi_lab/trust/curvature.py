@@ -6,7 +6,7 @@ With z = mu + L epsilon and u = L' grad log p~(z), Stein's identity gives
 
 and L A^{-1} L' is the covariance of the Gaussian that has this curvature: the posterior's, if that
 is Gaussian, however wrong the scales of q. Draws are in pairs, :math:`\pm\epsilon`, and A is that
-of the least-squares line of u on epsilon: exact for a Gaussian posterior. Opper and Archambeau
+of the least-squares line of what is odd in u on epsilon: exact for a Gaussian posterior. Opper and Archambeau
 (2009), "The variational Gaussian approximation revisited", equation 2.5.
 """
 
@@ -77,16 +77,18 @@ def bent(q: White, z: onp.ndarray, gradients: onp.ndarray) -> White:
     ``z`` (S, D) are draws of q in pairs, with their ``gradients`` (S, D); a curvature that does not
     exceed twice its own noise counts as that.
     """
-    u = q.transposed(gradients)
+    n = len(z) // 2  # of a pair, what is odd in epsilon: half the difference
+    u = q.transposed(0.5 * (gradients[:n] - gradients[n:]))
+    away = 0.5 * (z[:n] - z[n:])
     if q.scale.ndim == 1:
-        eps = (z - q.loc) / q.scale
+        eps = away / q.scale
         slope = -(eps * u).mean(axis=0) / (eps**2).mean(axis=0)
-        noise = (eps * (u + slope * eps)).std(axis=0) / len(z) ** 0.5
+        noise = (eps * (u + slope * eps)).std(axis=0) / n**0.5
         return q.scaled(onp.maximum(onp.maximum(slope, 2.0 * noise), FLATTEST) ** -0.5)
-    eps = onp.linalg.solve(q.scale, (z - q.loc).T).T
+    eps = onp.linalg.solve(q.scale, away.T).T
     line = onp.linalg.lstsq(eps, -u, rcond=None)[0]
     w, V = onp.linalg.eigh(0.5 * (line + line.T))
     rest = (u + eps @ line) @ V
-    noise = (rest * (eps @ V)).std(axis=0) / len(z) ** 0.5
+    noise = (rest * (eps @ V)).std(axis=0) / n**0.5
     w = onp.maximum(onp.maximum(w, 2.0 * noise), FLATTEST)
     return q.scaled(V * w**-0.5)

@@ -148,10 +148,15 @@ def conjugate_gradients(product: Product, b: onp.ndarray, precondition: Product)
     for _ in range(MOST_STEPS):
         h = product(p)
         bend = float(p @ h)
-        if not bend > 0.0:  # or it is not a number
+        if not onp.isfinite(bend):
+            raise ArgumentError(
+                "fit: second derivatives of the log density are not finite at a draw of q, so that "
+                "there is no linear response; try family='full_rank', or vl.nuts(model)"
+            )
+        if bend <= 0.0:
             raise ArgumentError(
                 "fit: the ELBO has no maximum where it ended, so nothing can be said of how its "
-                "means respond; fit on until it has converged, or with more draws"
+                "means respond; fit on until it has converged, or give more draws here"
             )
         x, r = x + rho / bend * p, r - rho / bend * h
         y = precondition(r)

@@ -60,8 +60,14 @@ def weigh(log_weights: onp.ndarray) -> Weights:
 
 
 def _khat(log_weights: onp.ndarray) -> float:
-    """By ArviZ, whose function takes the logarithms of what is to be inverted: -log w."""
+    """By ArviZ, whose function takes the logarithms of what is to be inverted: -log w.
+
+    Minus infinity, the lightest of tails, where it finds none: all large weights are the same.
+    """
     from arviz_stats.base.array import array_stats  # imports scipy.stats, which takes a second
 
     with onp.errstate(all="ignore"):
-        return float(array_stats.psislw(-log_weights)[1])
+        try:
+            return float(array_stats.psislw(-log_weights)[1])
+        except ValueError:
+            return -onp.inf
