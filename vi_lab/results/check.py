@@ -1,10 +1,13 @@
 """`Check`: what of a fit can be believed, scalar by scalar, and what to do about the rest.
 
 `Convergence` judges the search: whether q is the best of its family. A check asks whether q is near
-the posterior. Chains that start at draws of q say so scalar by scalar (`vi_lab.trust.short_chains`):
-if q is the posterior they stay what they are, and otherwise they show by how much a mean is off and
-an sd too small or too large. Importance weights (`vi_lab.trust.weights`) are shown beside them.
-What neither can see, a mode that no draw has met, the starts of the search may have found.
+the posterior. Chains that start at draws of q say so scalar by scalar: if q is the posterior they
+stay what they are, and otherwise they show by how much a mean is off and an sd too small or too
+large (`vi_lab.trust.short_chains`). Importance weights (`vi_lab.trust.weights`) are shown beside
+them. What neither can see, a mode that no draw has met, the starts of the search may have found.
+
+Where one scalar is wrong, chains may still be on their way, and others may be more wrong than they
+show: of a hierarchy, the effects move once their scale has. Ask again with more transitions.
 
 The cuts are those of what is to be told apart: a mean is believed if it is less than 0.5 sd off, an
 sd if it is right within a factor 2, both by two standard errors. ``python -m benchmarks.check``
@@ -99,7 +102,8 @@ class Check:
         parts = [_of_means(self.scalars, means, unknown), _of_sds(self.scalars, sds, unknown)]
         if unknown.any():
             parts.append(f"of {_listed(self.scalars, unknown)} the chains were too short to tell")
-        said = "; ".join(part for part in parts if part) + "."
+        said = "; ".join(part for part in parts if part)
+        said = f"{said[0].upper()}{said[1:]}."
         if self.good:
             return said
         return f"{said} Next: {self._next(bool(means.all()))}."
@@ -216,7 +220,7 @@ def _of_means(scalars: Summary, believed: onp.ndarray, unknown: onp.ndarray) -> 
             f"The mean of {_listed(scalars, wrong)} is {seen:.2g} sd off, or may be more than 0.5"
         )
     worst = _off(scalars)[believed].max(initial=0.0)
-    return f"Means can be believed to {max(worst, 0.01):.2f} sd" if believed.any() else ""
+    return f"means can be believed to {max(worst, 0.01):.2f} sd" if believed.any() else ""
 
 
 def _of_sds(scalars: Summary, believed: onp.ndarray, unknown: onp.ndarray) -> str:

@@ -120,18 +120,18 @@ class Fit:
         nothing, and there is none. The verdict on the search stands below the table, and under it
         what the last `check` said of q, or that there was none.
         """
-        notes = () if self.convergence is None else (str(self.convergence),)
+        searched = () if self.convergence is None else (str(self.convergence),)
         checked = self.__dict__.get(CHECKED)
-        notes += (UNCHECKED if checked is None else checked.sentence,)
+        notes = (*searched, UNCHECKED if checked is None else checked.sentence)
         return summarise(self.sample(num_draws, seed=seed), notes=notes)
 
     def check(self, *, chains: int = 64, transitions: int = 20, seed: int = 0) -> Check:
         """What of this fit can be believed, scalar by scalar; `summary` says it from then on.
 
         Short chains start at draws of q and show by how much means are off and sds too small or
-        too large (`vi_lab.results.check`). By default that takes some thousand gradients, fewer than
-        most fits. More ``chains`` make errors smaller, more ``transitions`` (of which the later half
-        counts) give them time where they are slow.
+        too large (`vi_lab.results.check`). By default that takes 3,000 to 8,000 gradients. More
+        ``chains`` make errors smaller, more ``transitions`` (of which the later half counts) give
+        them time where they are slow.
 
         >>> import vi_lab as vl, vi_lab.numpy as np
         >>> def density(z):  # correlations of 0.95

@@ -6,8 +6,8 @@ With z = mu + L epsilon and u = L' grad log p~(z), Stein's identity gives
 
 and L A^{-1} L' is the covariance of the Gaussian that has this curvature: the posterior's, if that
 is Gaussian, however wrong the scales of q. Draws are in pairs, :math:`\pm\epsilon`, and A is that
-of the least-squares line of what is odd in u on epsilon: exact for a Gaussian posterior. Opper and Archambeau
-(2009), "The variational Gaussian approximation revisited", equation 2.5.
+of the least-squares line of what is odd in u on epsilon: exact for a Gaussian posterior. Opper and
+Archambeau (2009), "The variational Gaussian approximation revisited", equation 2.5.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ None of them sees what no draw has met: another mode.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as onp
 
@@ -66,8 +67,9 @@ def _khat(log_weights: onp.ndarray) -> float:
     """
     from arviz_stats.base.array import array_stats  # imports scipy.stats, which takes a second
 
+    smoothed: Any = array_stats
     with onp.errstate(all="ignore"):
         try:
-            return float(array_stats.psislw(-log_weights)[1])
+            return float(smoothed.psislw(-log_weights)[1])
         except ValueError:
             return -onp.inf
