@@ -54,7 +54,15 @@ from vi_lab.errors import ConvergenceWarning, NonFiniteError, ViLabError
 from vi_lab.families import FullRankGaussian, LowRankGaussian, MeanFieldGaussian
 from vi_lab.model import Minibatch, Model, Target, posterior_predictive, prior_predictive
 from vi_lab.nuts import NutsResult, nuts
-from vi_lab.results import Convergence, Fit, Stage, Summary
+from vi_lab.results import (
+    Check,
+    Convergence,
+    Fit,
+    LinearResponse,
+    Stage,
+    Summary,
+    linear_response,
+)
 
 if TYPE_CHECKING:
     import vi_lab.conjugate as conjugate  # noqa: PLR0402
@@ -71,6 +79,7 @@ __all__ = [
     "Callback",
     "Categorical",
     "Cauchy",
+    "Check",
     "ConjugateFit",
     "Convergence",
     "ConvergenceWarning",
@@ -85,6 +94,7 @@ __all__ = [
     "InverseGamma",
     "LKJCholesky",
     "Laplace",
+    "LinearResponse",
     "LogNormal",
     "Logistic",
     "LowRankGaussian",
@@ -107,6 +117,7 @@ __all__ = [
     "cavi",
     "conjugate",
     "datasets",
+    "linear_response",
     "nuts",
     "plots",
     "posterior_predictive",

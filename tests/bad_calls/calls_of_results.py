@@ -1,5 +1,7 @@
 """Bad calls of what comes out: fits, tables, files, pictures, diagnostics; and of shared data."""
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as onp
 from bad_call import Call
@@ -63,6 +65,12 @@ MIXTURE = vl.cavi(GaussianMixture(2), X, progress=False)
 KNOWN = vl.cavi(conjugate.KnownVarianceMixture(2), X, progress=False)
 GAUSSIAN = vl.cavi(GaussianTarget([0.0, 1.0], onp.eye(2)), progress=False)
 SUMMARY = FIT.summary(100)
+LOW_RANK = replace(
+    FIT,
+    family=vl.LowRankGaussian(1),
+    params={"loc": onp.zeros(2), "log_scale": onp.zeros(2), "factors": onp.ones((2, 1))},
+)
+RESPONSE = vl.linear_response(FIT)
 
 SAMPLED = {"num_draws": DRAWS, "seed": SEED}
 PARAMS = MAPPING + kinds(NORMAL) + values({}, {"nu": {}})
@@ -95,6 +103,31 @@ FITS = {
             "family": values("unknown") + optional(but(OBJECT, str)),
         },
     ),
+    "Fit.check": Call(
+        FIT.check,
+        {"chains": 8, "transitions": 4},
+        {
+            "chains": whole(8) + values(10**12),
+            "transitions": whole(4) + values(10**12),
+            "seed": SEED,
+        },
+        {"transitions": "transitions|chains"},
+    ),
+    "linear_response": Call(
+        vl.linear_response,
+        {"fit": FIT},
+        {
+            "fit": [*OBJECT, *kinds(CHAINS, vl.Fit), *values(LOW_RANK)],
+            "draws": whole(1) + values(10**12),
+            "seed": SEED,
+        },
+    ),
+    "LinearResponse.sample": Call(RESPONSE.sample, {"seed": 1}, SAMPLED),
+    "LinearResponse.sample_unconstrained": Call(
+        RESPONSE.sample_unconstrained, {"num_draws": 10, "seed": 1}, SAMPLED
+    ),
+    "LinearResponse.summary": Call(RESPONSE.summary, {}, SAMPLED),
+    "LinearResponse.to_arviz": Call(RESPONSE.to_arviz, {}, SAMPLED),
     "NutsResult.summary": Call(CHAINS.summary, {}, {"prob": PROBABILITY}),
     "NutsResult.save": Call(CHAINS.save, {"path": "fit.npz"}, {"path": TO_WRITE}),
     "NutsResult.load": Call(

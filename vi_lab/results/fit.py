@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as onp
 
@@ -20,8 +20,13 @@ from vi_lab.results.convergence import Convergence, Stage
 from vi_lab.results.storage import flat, load_result, part, save_result
 from vi_lab.results.summary import Summary, summarise
 
+if TYPE_CHECKING:
+    from vi_lab.results.check import Check
+
 MOMENT_DRAWS = 10_000
 MINIBATCH_DRAWS = 100
+CHECKED = "_last_check"
+UNCHECKED = "Unchecked: whether q is near the posterior is not known; fit.check() asks."
 PLAIN = ("losses", "engine", "seed", "interrupted", "seconds")  # fields saved as they are
 
 
@@ -112,10 +117,46 @@ class Fit:
         """Mean, sd, Monte Carlo standard error and 95% HDI from draws of q.
 
         The draws are independent: an effective sample size or R-hat would say
-        nothing, and there is none. The verdict on the fit stands below the table.
+        nothing, and there is none. The verdict on the search stands below the table, and under it
+        what the last `check` said of q, or that there was none.
         """
-        notes = () if self.convergence is None else (str(self.convergence),)
+        searched = () if self.convergence is None else (str(self.convergence),)
+        checked = self.__dict__.get(CHECKED)
+        notes = (*searched, UNCHECKED if checked is None else checked.sentence)
         return summarise(self.sample(num_draws, seed=seed), notes=notes)
+
+    def check(self, *, chains: int = 64, transitions: int = 20, seed: int = 0) -> Check:
+        """What of this fit can be believed, scalar by scalar; `summary` says it from then on.
+
+        Short chains start at draws of q and show by how much means are off and sds too small or
+        too large (`vi_lab.results.check`). By default that takes 3,000 to 8,000 gradients. More
+        ``chains`` make errors smaller, more ``transitions`` (of which the later half counts) give
+        them time where they are slow.
+
+        >>> import vi_lab as vl, vi_lab.numpy as np
+        >>> def density(z):  # correlations of 0.95
+        ...     return -0.5 * (z[0] ** 2 + z[1] ** 2 - 1.9 * z[0] * z[1]) / (1 - 0.95**2)
+        >>> fit = vl.advi(vl.Target(density, dim=2), seed=1, progress=False)
+        >>> check = fit.check()
+        >>> check.good
+        False
+        >>> bool(2.5 < check.scalars["z[0]", "growth"] < 4)  # 1 / sqrt(1 - 0.95^2) = 3.2
+        True
+
+        Raises
+        ------
+        TypeError, ValueError
+            for a bad argument, or a model whose rows do not fit in memory.
+        """
+        from vi_lab.results.check import LEAST_CHAINS, LEAST_TRANSITIONS, check_fit
+
+        check_whole("chains", chains, least=LEAST_CHAINS)
+        check_whole("transitions", transitions, least=LEAST_TRANSITIONS)
+        check_held("chains", chains, transitions * int(self.model.dim))
+        check_seed("seed", seed)
+        check = check_fit(self, chains, transitions, seed)
+        self.__dict__[CHECKED] = check  # as a cached property would
+        return check
 
     def elbo(self, num_draws: int | None = None, *, seed: int = 0) -> Estimate:
         """The ELBO of q in nats, with its Monte Carlo standard error.

@@ -206,6 +206,8 @@ def unknown(name: str, rows: Sequence[str]) -> str:
 def _format(column: str, value: float) -> str:
     if column.startswith("ess"):
         return f"{value:.0f}"
+    if column == "good":
+        return "yes" if value else "NO"
     if column == "r_hat":
         return f"{value:.3f}"
     return f"{value:#.4g}".rstrip(".")

@@ -1,0 +1,74 @@
+"""log p~ and its gradient at many draws, and a count of them."""
+
+from __future__ import annotations
+
+import numpy as onp
+
+import vi_lab.numpy as np
+from vi_lab.engine import Array, Engine, current
+from vi_lab.errors import ArgumentError
+from vi_lab.model import LogDensity, Posterior
+
+AT_ONCE = 64  # draws in a call
+MOST_BYTES = 2**30  # of rows
+
+
+class Density:
+    """log p~ with its gradient, in calls of one shape so that it compiles once.
+
+    Of a model with minibatches all rows are taken.
+
+    Attributes
+    ----------
+    gradients : how many were taken
+
+    Raises
+    ------
+    ValueError
+        if there are more rows than fit, or nobody keeps them.
+    """
+
+    def __init__(self, model: Posterior, engine: Engine) -> None:
+        self.model, self.engine, self.gradients = model, engine, 0
+        self.data = _all_rows(model)
+        self._run = engine.compile(values_and_gradients, static=(0,))
+
+    def __call__(self, z: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray]:
+        """log p~ (S,) and its gradients (S, D) at ``z`` (S, D); what is not finite stays so."""
+        num, dim = z.shape
+        self.gradients += num
+        values, gradients = onp.empty(num), onp.empty((num, dim))
+        buffer = onp.zeros((AT_ONCE, dim))
+        with onp.errstate(all="ignore"):
+            for start in range(0, num, AT_ONCE):
+                here = slice(start, min(start + AT_ONCE, num))
+                n = here.stop - start
+                buffer[:n] = z[here]
+                found = self._run(self.model.structure, buffer, n, self.data)
+                values[here], gradients[here] = found[0][:n], found[1][:n]
+        return values, gradients
+
+
+def _all_rows(model: Posterior) -> dict[str, onp.ndarray]:
+    """The data, where they fit."""
+    data = dict(model.data)
+    size = sum(onp.asarray(array).nbytes for array in data.values())
+    if size > MOST_BYTES:
+        raise ArgumentError(
+            f"model: its data are {size:,} bytes, and this asks for all of them many times over; "
+            f"give a model of fewer rows ({MOST_BYTES:,} bytes at most)"
+        )
+    return data
+
+
+def values_and_gradients(
+    structure: LogDensity, z: Array, length: Array, data: dict[str, Array]
+) -> tuple[Array, Array]:
+    """log p~ (M,) and its gradients (M, D) at the first ``length`` of ``z`` (M, D)."""
+    engine = current()
+
+    def one(state: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
+        return state, engine.value_and_grad(lambda z: structure.log_density(z, data))(z)
+
+    found: tuple[Array, Array] = engine.scan(one, np.zeros(()), z, length)[1]
+    return found
