@@ -215,10 +215,8 @@ def _off(scalars: Summary) -> onp.ndarray:
 def _of_means(scalars: Summary, believed: onp.ndarray, unknown: onp.ndarray) -> str:
     wrong = ~believed & ~unknown
     if wrong.any():
-        seen = onp.nanmax(onp.abs(scalars["shift"][wrong]), initial=0.0)
-        return (
-            f"The mean of {_listed(scalars, wrong)} is {seen:.2g} sd off, or may be more than 0.5"
-        )
+        seen = onp.nan_to_num(_off(scalars)[wrong], nan=onp.inf).max()
+        return f"the mean of {_listed(scalars, wrong)} may be {seen:.2g} sd off"
     worst = _off(scalars)[believed].max(initial=0.0)
     return f"means can be believed to {max(worst, 0.01):.2f} sd" if believed.any() else ""
 
