@@ -78,9 +78,9 @@ class Convergence:
         elif self.why == "no optimum":
             names = ", ".join(self.runaways)
             verdict = (
-                f"NOT CONVERGED: there is no optimum to find, for the ELBO does not fall while "
-                f"{names} run{'s' if len(self.runaways) == 1 else ''} away: is the posterior improper, a "
-                f"prior missing? {cost}."
+                "NOT CONVERGED: there is no optimum to find, for the ELBO does not fall while "
+                f"{names} run{'s' if len(self.runaways) == 1 else ''} away: is the posterior "
+                f"improper, a prior missing? {cost}."
             )
         else:
             verdict = f"NOT CONVERGED: {ENDINGS[self.why]}, {known} ({asked}); {cost}."
