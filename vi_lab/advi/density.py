@@ -65,11 +65,10 @@ class Density:
     def fresh_slopes(self, chart: Chart, known: Local, eps: onp.ndarray) -> onp.ndarray:
         """The ELBO's slope (R, P) from each replicate of draws that nobody has seen.
 
-        What is ``known`` of the gradients, their line, is a control variate where the slope of that
-        line is in the known slope.
+        What is ``known`` of the gradients, their line, is a control variate.
         """
         gradients = self(chart.draw(eps))[1]
-        if not known.line.full:
+        if known.line.slope is None:
             return chart.slopes(by_replicate(eps), by_replicate(gradients)) + chart.entropy_slope
         rest = gradients - known.line.at(eps)
         return known.slope + chart.slopes(by_replicate(eps), by_replicate(rest))

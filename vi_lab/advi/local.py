@@ -59,22 +59,25 @@ Pairs = list[tuple[onp.ndarray, onp.ndarray]]
 # ------------------------------------------------------------------------------ draws
 
 
-def stratified_pairs(rng: onp.random.Generator, num: int, dim: int) -> onp.ndarray:
+def stratified_pairs(
+    rng: onp.random.Generator, num: int, dim: int, *, matched: bool = True
+) -> onp.ndarray:
     r"""Draws (num, dim): pairs :math:`\pm\epsilon`, the second half minus the first.
 
     Each replicate, a part of the pairs, has one draw of every coordinate in each of equally likely
     strata; then all of them together are made to have variances 1 exactly, and covariances 0 too if
-    there are more pairs than dimensions.
+    there are more pairs than dimensions; unless not ``matched``, which leaves replicates
+    independent.
     """
     n = num // 2
     parts = replicates(num)
     strata = onp.broadcast_to(onp.arange(n // parts)[:, None], (parts, n // parts, dim))
     cells = rng.permuted(strata, axis=1).reshape(n, dim)
     half = _normal_quantile((cells + rng.random((n, dim))) / (n // parts))
-    if n > dim:
+    if matched and n > dim:
         root = onp.linalg.cholesky(half.T @ half / n)
         half = onp.linalg.solve(root, half.T).T
-    else:
+    elif matched:
         half = half / onp.sqrt(onp.mean(half**2, axis=0))
     return onp.concatenate([half, -half])
 
@@ -264,10 +267,10 @@ class Line:
         return self.slope is not None and self.slope.ndim == 2
 
     @classmethod
-    def of(cls, eps: onp.ndarray, gradients: onp.ndarray) -> Line:
-        """The line through draws whose second moments are I."""
+    def of(cls, eps: onp.ndarray, gradients: onp.ndarray, *, dense: bool = True) -> Line:
+        """The line through draws whose second moments are I; ``dense`` if it may be D x D."""
         num, base_dim = eps.shape
-        if num > 2 * base_dim:
+        if dense and num > 2 * base_dim:
             slope = eps.T @ gradients / num
         else:
             slope = (eps * gradients).mean(axis=0) if eps.shape == gradients.shape else None

@@ -292,7 +292,7 @@ class Search:
     def verdict(self, best: Climb) -> str:
         """What fresh draws, and a look beyond the draws, say against ``best``: "" if nothing."""
         num = max(FEWEST_FRESH, self.draws // (FRESH * MULTIPLE) * MULTIPLE)
-        fresh = stratified_pairs(self.rng, num, self._base_dim)
+        fresh = stratified_pairs(self.rng, num, self._base_dim, matched=False)
         self.gain, self.error = self.objective.first_order(best, fresh)
         if not self.gain <= SIGMAS * (self.tolerance + self.error):
             return "fresh"
