@@ -89,14 +89,14 @@ class ExpandedDensity(Density):
         )
         rest = gradients - self._gradient - drift - bends
         slope = self._known_slope(chart, drift) + chart.slopes(eps[None], rest[None])[0]
-        beyond_line = rest - Line.of(eps, rest).at(eps)
+        beyond_line = rest - Line.of(eps, rest, dense=False).at(eps)
         errors = chart.slopes(by_replicate(eps), by_replicate(beyond_line))
         return Local(
             elbo=float((values - quadratic).mean() + expected + chart.entropy),
             slope=slope,
             errors=errors - errors.mean(axis=0),
             curvature=self._curvature(chart, slope),
-            line=Line.of(eps, gradients),
+            line=Line.of(eps, gradients, dense=False),
         )
 
     def _curvature(self, chart: Chart, slope: onp.ndarray) -> ProductCurvature:

@@ -275,10 +275,10 @@ class Line:
         return self.slope is not None and self.slope.ndim == 2
 
     @classmethod
-    def of(cls, eps: onp.ndarray, gradients: onp.ndarray) -> Line:
-        """The line through draws whose second moments are I."""
+    def of(cls, eps: onp.ndarray, gradients: onp.ndarray, *, dense: bool = True) -> Line:
+        """The line through draws whose second moments are I; ``dense`` if it may be D x D."""
         num, base_dim = eps.shape
-        if num > 2 * base_dim:
+        if dense and num > 2 * base_dim:
             slope = eps.T @ gradients / num
         else:
             slope = (eps * gradients).mean(axis=0) if eps.shape == gradients.shape else None
