@@ -24,7 +24,7 @@ def numpy_of_all(m, a):
 
 
 def special(m, a):
-    m.factor("f", scipy.special.expit(a[0]))
+    m.factor("f", scipy.special.spence(a[0]))
 
 
 def statistics(m, a):
@@ -124,7 +124,7 @@ def test_the_line_is_that_of_the_innermost_function_of_the_user(engine):
     ("function", "remedy"),
     [
         (lambda z: -(math.exp(z[0]) ** 2), "in place of math"),
-        (lambda z: -scipy.special.gammaln(z[0] + 9.0), "in place of SciPy"),
+        (lambda z: -scipy.special.spence(z[0] + 9.0), "in place of SciPy"),
         (lambda z: -(onp.array([z[0], 1.0], float)[0] ** 2), "vi_lab.numpy"),
     ],
 )
