@@ -287,8 +287,8 @@ def cells(row: Sequence[Judged]) -> tuple[str, ...]:
     """The line of one row: medians, and of the true gap the worst fit's."""
     first, worst = row[0], max(row, key=lambda r: r.gap if r.gap == r.gap else -1.0)
     whys = [r.failure.partition(":")[0] or r.why for r in row if not r.converged]
-    named = {"F": "false", "W": "worse", "G": "good"}
-    letters = [letter * sum(bad(r, name) for r in row) for letter, name in named.items()]
+    named = ("F", "false"), ("W", "worse"), ("G", "good")
+    letters = [letter * sum(bad(r, name) for r in row) for letter, name in named]
     return (
         first.case, first.family, first.method, first.engine,
         f"{sum(r.converged for r in row)}/{len(row)}",
@@ -350,9 +350,7 @@ def good_fits(method: str, proper: Sequence[Judged]) -> str:
 
 def kept(path: Path | None) -> list[Judged]:
     """What an earlier run has written."""
-    if path is None or not path.exists():
-        return []
-    lines = map(json.loads, path.read_text().splitlines())
+    lines = map(json.loads, path.read_text().splitlines() if path and path.exists() else [])
     return [Judged(**{**line, "modes": tuple(line["modes"])}) for line in lines]
 
 

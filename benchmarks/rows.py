@@ -180,7 +180,7 @@ def advi_on_autograd(model: Any) -> tuple[Measure, None]:
 
 
 def deterministic_on_autograd(model: Any) -> tuple[Measure, None]:
-    """Not warmed up: the first measurement includes the import of SciPy's optimisers."""
+    """Not warmed up: the first measurement includes the import of SciPy's quantiles."""
 
     def fit() -> Any:
         return vl.advi(model, method="deterministic", engine="autograd", progress=False)

@@ -169,7 +169,16 @@ def test_low_rank_goes_on_from_itself_and_from_fewer_factors():
         LowRankGaussian(1).init_from(params)
 
 
-@pytest.mark.parametrize("family", [MeanFieldGaussian(), LowRankGaussian(2)])
+def test_a_low_rank_that_holds_every_covariance_starts_from_full_rank():
+    full, params = CASES[1]
+    found = LowRankGaussian(2).init_from(params)  # D = 3: two factors are enough
+    assert found["factors"].shape == (3, 2)
+    onp.testing.assert_allclose(
+        LowRankGaussian(2).covariance(found), full.covariance(params), rtol=1e-12, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("family", [MeanFieldGaussian(), LowRankGaussian(1)])
 def test_a_simpler_family_does_not_start_from_a_richer_one(family):
     with pytest.raises(ValueError, match=r"^params: .* not those of a simpler family"):
         family.init_from(CASES[1][1])

@@ -1,8 +1,8 @@
 r"""A fit with no setting: stages of climbs on ever more draws, until the verdict.
 
 1. **Starts.** A narrow mean-field q at zero, and seven at draws from the prior, climb the ELBO of
-   the same few draws (`vi_lab.advi.climb`). If they end in more than one place, sixteen more are
-   tried, then thirty-two. The best goes on.
+   the same few draws (`vi_lab.advi.climb`). If they end in more than one place, or most of them
+   nowhere, sixteen more are tried, then thirty-two. The best goes on.
 2. **Draws.** In the family that was asked for, on draws enough for its curvature, and then on as
    many more as the gap asks for, 2 to 4 times as many a stage: the gap falls at least as 1/S.
    Rivals less than a nat below the best come along.
@@ -262,7 +262,8 @@ class Search:
         others = distinct(alive[0], alive)
         more = self.settings.starts is None and not self.fixed
         self.climbs = [alive[0], *others]
-        if others and more and self.batch + 1 < len(BATCHES_OF_STARTS):
+        silent = 2 * sum(c.why == "steps" for c in alive) > len(alive)  # which is no agreement
+        if (others or silent) and more and self.batch + 1 < len(BATCHES_OF_STARTS):
             self.batch += 1
             self.climbs += batch_of_starts(self.settings, self.batch, self.start_seeds[self.batch])
             return
