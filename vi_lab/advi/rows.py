@@ -119,7 +119,8 @@ class SomeRows(Objective):
         anchor, cost = self.density.anchor, self.density.gradients
         self._take()
         self.density.gradients = cost
-        self.density.retilt(anchor, self._gradient)
+        if self._passes:
+            self.density.retilt(anchor, self._gradient)
         self._settled = False
         return True
 

@@ -28,7 +28,6 @@ import numpy as onp
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.climb import MOST_STEPS, Climb, climb, look_again
 from vi_lab.advi.local import MULTIPLE, fresh_pairs, stratified_pairs
-from vi_lab.advi.non_finite import check_start
 from vi_lab.advi.objective import Expanded, Objective, expands
 from vi_lab.advi.rows import SomeRows, needs_rows
 from vi_lab.advi.settings import Settings
@@ -38,12 +37,11 @@ from vi_lab.advi.starts import (
     distinct,
     draws_for_family,
     draws_for_starts,
-    first_point,
     narrow,
     params_of,
+    refuse_start,
 )
 from vi_lab.advi.verdict import beyond, level_for_ever, rises_for_ever, runaways
-from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, NaturalChart, Params, chart_of
 from vi_lab.progress import progress_bar
 from vi_lab.results.checkpoint import Checkpoint, Snapshot, generator_state, set_generator_state
@@ -231,6 +229,9 @@ class Search:
         """Why a best climb that did not settle is given up; "" if it is not."""
         best, density = self.best, self.objective.density
         self.restless += 1
+        if not self.objective.seen:  # nor is it known that the posterior has no optimum
+            best.at = self.before
+            return "" if self.objective.more() else "rows"
         if best.why == "runs away" or rises_for_ever(density, self.before, best.at, self.eps):
             return "no optimum"
         going = best.why == "steps" or (best.why == "stuck" and not self.fixed)
@@ -257,7 +258,7 @@ class Search:
         """After a batch of starts: prepare another, or the first stage in the family itself."""
         alive = [c for c in self.climbs if c.local is not None and c.why != "joins"]
         if not alive:
-            self._refuse_start()
+            refuse_start(self.model, self.settings.init)
         alive.sort(key=lambda c: -c.elbo)
         others = distinct(alive[0], alive)
         more = self.settings.starts is None and not self.fixed
@@ -272,14 +273,6 @@ class Search:
         for c in going:
             c.at, c.memory = self._chart(self.family.init_from(c.at.params())), []
         self._begin_stage(going, draws)
-
-    def _refuse_start(self) -> None:
-        z = first_point(self.model, self.settings.init)
-        check_start(self.model, onp.zeros(self.model.dim) if z is None else z)
-        raise ArgumentError(
-            "init: the log density is finite at the start, but not about it; give another start "
-            "with init={latent: value, ...}"
-        )
 
     def _rivals(self) -> list[Climb]:
         """Of the other climbs those that go on with the best; what the others lack is noted."""

@@ -117,6 +117,21 @@ def draws_for_family(settings: Settings) -> int:
     return enough(settings.family.base_dim(settings.model.dim), FEWEST_DRAWS)
 
 
+def refuse_start(model: Posterior, init: Start) -> None:
+    """Say why the log density is not finite where the first start is, or about it.
+
+    Raises
+    ------
+    ValueError
+    """
+    z = first_point(model, init)
+    check_start(model, onp.zeros(model.dim) if z is None else z)
+    raise ArgumentError(
+        "init: the log density is finite at the start, but not about it; give another start "
+        "with init={latent: value, ...}"
+    )
+
+
 def narrow(z: onp.ndarray) -> MeanFieldChart:
     """A q about ``z`` (D,) from which a climb may begin."""
     return MeanFieldChart(onp.array(z, dtype=float), onp.full(z.size, INITIAL_SCALE))
