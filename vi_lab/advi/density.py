@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as onp
 
 from vi_lab.advi.local import Local, by_replicate, look
-from vi_lab.engine import Array, Engine, current
+from vi_lab.engine import Engine
 from vi_lab.families import Chart
 from vi_lab.model import LogDensity
+from vi_lab.trust.density import values_and_gradients
 
 NUMBERS_AT_ONCE = 2**20  # of the draws in one call: 8 MB
 DRAWS_AT_ONCE = 1024
@@ -74,20 +75,3 @@ class Density:
             return chart.slopes(by_replicate(eps), by_replicate(gradients)) + chart.entropy_slope
         rest = gradients - known.line.at(eps)
         return known.slope + chart.slopes(by_replicate(eps), by_replicate(rest))
-
-
-def values_and_gradients(
-    structure: LogDensity, z: Array, length: Array, data: dict[str, Array]
-) -> tuple[Array, Array]:
-    """log p~ (M,) and its gradients (M, D) at the first ``length`` of ``z`` (M, D).
-
-    One after another: on a processor that is as fast as all at once or faster, by up to three
-    times, because what a gradient needs stays in the cache.
-    """
-    engine = current()
-
-    def one(state: Array, z: Array) -> tuple[Array, tuple[Array, Array]]:
-        return state, engine.value_and_grad(lambda z: structure.log_density(z, data))(z)
-
-    found: tuple[Array, Array] = engine.scan(one, onp.zeros(()), z, length)[1]
-    return found
