@@ -50,16 +50,17 @@ def test_stages_are_as_documented():
     assert stages[0].draws == 64
     for stage, after in pairwise(stages):
         assert 2.0 <= after.draws / stage.draws <= 4.0
-        assert stage.gap > fit.convergence.tolerance
     assert all(stage.draws % MULTIPLE == 0 for stage in fit.stages)
     verdict = fit.convergence
     assert verdict.converged
-    assert (verdict.why, verdict.gap) == ("settled", fit.stages[-1].gap)
+    assert verdict.why == "settled"
+    assert fit.stages[-1].gap <= verdict.gap <= verdict.tolerance
     assert verdict.gap <= verdict.tolerance
     assert verdict.gain <= 3.0 * (verdict.tolerance + verdict.error)
     assert sum(stage.steps for stage in fit.stages) == verdict.steps
-    # Verdicts take a few gradients besides.
-    assert 0 < verdict.gradients - sum(stage.gradients for stage in fit.stages) < 2_000
+    # The verdicts take a few gradients besides.
+    of_verdicts = verdict.gradients - sum(stage.gradients for stage in fit.stages)
+    assert 0 < of_verdicts < 0.15 * verdict.gradients
     onp.testing.assert_allclose(fit.params["loc"], -0.5, atol=0.01)
     onp.testing.assert_allclose(fit.unconstrained_std["z"], 1.0, rtol=0.01)
     assert fit.losses[-1] == pytest.approx(-fit.stages[-1].elbo)
@@ -183,7 +184,7 @@ def test_what_speaks_against_a_q_takes_more_draws_and_is_said(monkeypatch):
 def test_a_gain_is_weighed_by_its_error_and_the_tolerance(monkeypatch):
     monkeypatch.setattr(searches, "beyond", lambda *_: 0.0)
     search = Search(asked(SKEWED), onp.random.default_rng(0), Checkpoint(None, {}))
-    search.exploring, search.draws = False, 64
+    search.exploring, search.draws, search.eps = False, 64, onp.zeros((2, 2))
     best = climbed(0.0, 0.0)
     tolerance = search.tolerance
     for gain, error, against in (
@@ -335,7 +336,7 @@ def test_an_improper_posterior_has_no_optimum_and_its_latent_is_named():
         m.sample("adrift", vl.Flat())
         m.observe("x", vl.Normal(a, 1.0), x)
 
-    message = "there is no optimum to find, for the ELBO rises while adrift runs away"
+    message = "there is no optimum to find, for the ELBO does not fall while adrift runs away"
     for family in ("mean_field", "full_rank"):
         with pytest.warns(vl.ConvergenceWarning, match=message):
             fit = vl.advi(vl.Model(program, x=onp.ones(3)), family, seed=1, **JAX)

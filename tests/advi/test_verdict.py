@@ -162,6 +162,7 @@ def laplace(width):
     return function
 
 
+NOWHERE = onp.zeros(D, bool)
 WIDE = MeanFieldChart(onp.zeros(D), onp.array([300.0, 1.0, 1.0]))
 WIDER = MeanFieldChart(onp.zeros(D), onp.array([900.0, 1.0, 1.0]))
 
@@ -196,9 +197,9 @@ def test_runaways_are_named():
         m.sample("gone", vl.Flat(), shape=(2,))
 
     model = vl.Model(program)
-    assert runaways(model, WIDE, WIDER) == ("still",)  # by its place: the first coordinate
+    assert runaways(model, WIDE, WIDER, NOWHERE) == ("still",)  # by its place: the first coordinate
     last = MeanFieldChart(onp.array([0.0, 0.0, 2.0 * FAR]), onp.ones(D))
-    assert runaways(model, MeanFieldChart(onp.zeros(D), onp.ones(D)), last) == ("gone",)
+    assert runaways(model, MeanFieldChart(onp.zeros(D), onp.ones(D)), last, NOWHERE) == ("gone",)
     # Very far: the farthest alone, though others have grown a little.
     both = MeanFieldChart(onp.array([150.0, 0.0, 1e13]), onp.array([1.0, 2.0, 1.0]))
-    assert runaways(model, MeanFieldChart(onp.zeros(D), onp.ones(D)), both) == ("gone",)
+    assert runaways(model, MeanFieldChart(onp.zeros(D), onp.ones(D)), both, NOWHERE) == ("gone",)

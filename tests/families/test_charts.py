@@ -22,7 +22,7 @@ FACTORS = onp.array([[0.5, 0.9], [-0.7, 0.3], [0.2, -0.6]])
 PARAMS = {
     MeanFieldGaussian(): {"loc": LOC, "log_scale": LOG_SCALE},
     FullRankGaussian(): {"loc": LOC, "log_scale": LOG_SCALE, "lower": LOWER},
-    LowRankGaussian(2): {"loc": LOC, "log_scale": LOG_SCALE, "factors": FACTORS},
+    LowRankGaussian(1): {"loc": LOC, "log_scale": LOG_SCALE, "factors": FACTORS[:, :1]},
 }
 FAMILIES = list(PARAMS)
 

@@ -100,6 +100,8 @@ def level_for_ever(c: Climb, density: Density, eps: onp.ndarray, tolerance: floa
         return onp.zeros(at.loc.size, bool)
     along = curvature.vectors[:, onp.abs(curvature.w) <= FLAT]
     found = onp.zeros(at.loc.size, bool)
+    if not along.size:
+        return found
     here = density(at.draw(eps))[0].mean()
     for v in along.T[:MOST_AXES]:
         shift = at.draw(v[None])[0] - at.loc

@@ -86,24 +86,24 @@ class LowRankGaussian(LocationScaleGaussian):
         return self.init_from({"loc": loc, "log_scale": onp.full(loc.shape, onp.log(scale))})
 
     def num_parameters(self, dim: int) -> int:
-        """Those of full rank, if there are not fewer: then it is full rank."""
+        """Those of full rank, if there are not fewer."""
         return min(dim * (2 + min(self.rank, dim)), dim + dim * (dim + 1) // 2)
 
     def chart(self, params: Params) -> FullRankChart | None:
-        """In at most r dimensions every Gaussian is in the family, so that it moves as full rank.
+        """In at most r + 1 dimensions every Gaussian is in the family: it moves as full rank.
 
         Elsewhere nothing is known but ``retract``.
         """
-        if dimension(params) > self.rank:
+        if not self._is_full(params):
             return None
         return FullRankChart(onp.array(params["loc"]), onp.linalg.cholesky(self.covariance(params)))
 
     def init_from(self, params: Params) -> Params:
         """From mean field or fewer factors: the same means and sds, and small new factors.
 
-        From full rank in at most r dimensions: the same q.
+        From full rank in at most r + 1 dimensions: the same q.
         """
-        if "lower" in params and dimension(params) <= self.rank:
+        if "lower" in params and self._is_full(params):
             return self._of_full_rank(params)
         known = onp.asarray(params.get("factors", onp.zeros((dimension(params), 0))), dtype=float)
         check_mean_field({name: v for name, v in params.items() if name != "factors"}, "low_rank")
@@ -124,18 +124,22 @@ class LowRankGaussian(LocationScaleGaussian):
         log_scale -= 0.5 * onp.log1p(onp.sum(factors**2, axis=1) / rows)
         return {"loc": loc, "log_scale": log_scale, "factors": onp.hstack([known, factors])}
 
+    def _is_full(self, params: Params) -> bool:
+        return dimension(params) <= self.rank + 1
+
     def _of_full_rank(self, params: Params) -> Params:
-        """diag(sigma^2) is half of what the smallest eigenvalue allows; B B' is the rest."""
+        """sigma^2 is the smallest eigenvalue's share of the variances; B B' has rank D - 1."""
         sigma = onp.exp(onp.asarray(params["log_scale"], dtype=float))
         unit = onp.tril(onp.asarray(params["lower"], dtype=float), -1) + onp.eye(sigma.size)
         sd = sigma * onp.sqrt(onp.sum(unit**2, axis=1))
         correlation = (sigma / sd)[:, None] * (unit @ unit.T) * (sigma / sd)
-        own = 0.5 * onp.linalg.eigvalsh(correlation)[0]
-        common = onp.linalg.cholesky(correlation - own * onp.eye(sigma.size))
+        w, V = onp.linalg.eigh(correlation)
+        factors = onp.zeros((sd.size, min(self.rank, sd.size)))
+        factors[:, : sd.size - 1] = V[:, 1:] * onp.sqrt(w[1:] / w[0] - 1.0)
         return {
             "loc": onp.array(params["loc"], dtype=float),
-            "log_scale": onp.log(sd) + 0.5 * onp.log(own),
-            "factors": common / own**0.5,
+            "log_scale": onp.log(sd) + 0.5 * onp.log(w[0]),
+            "factors": factors,
         }
 
     def scale_times(self, params: Params, eps: Array) -> Array:
