@@ -100,7 +100,7 @@ class Stage:
 
     Attributes
     ----------
-    name : "starts", "draws" or "rows"
+    name : "starts" or "draws"
     draws : S, on which all its steps were taken
     steps, gradients : taken in it
     seconds : wall time
