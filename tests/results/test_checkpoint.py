@@ -84,9 +84,9 @@ CASES = {
     "corrected steps": (lambda: zoo.eight_schools_centered().model(), {"steps": 60}, 59),
     "full rank": (lambda: zoo.eight_schools_noncentered().model(), {"family": "full_rank"}, 20),
     "low rank": (
-        lambda: zoo.correlated_gaussian().model(),
-        {"family": vl.LowRankGaussian(1)},
-        6,
+        lambda: zoo.kidiq_interaction().model(),
+        {"family": vl.LowRankGaussian(1), "steps": 40},
+        25,
     ),
     "minibatches, few": (minibatched, {}, 3),
     "rows, during the starts": (many_rows, {}, 3),
