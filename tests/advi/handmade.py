@@ -16,10 +16,10 @@ class Handmade(Density):
 
     def __init__(self, function: Function) -> None:
         self.function = function
-        self._share, self._cost = 1.0, 0.0
+        self.share, self.cost = 1.0, 0.0
 
     def __call__(self, z: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray]:
-        self._cost += len(z) * self._share
+        self.cost += len(z) * self.share
         with onp.errstate(all="ignore"):
             return self.function(z)
 

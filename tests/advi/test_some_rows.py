@@ -2,6 +2,7 @@
 
 import numpy as onp
 import pytest
+from asked import asked
 
 import vi_lab as vl
 import vi_lab.numpy as np
@@ -12,7 +13,9 @@ from vi_lab.advi.density import Density
 from vi_lab.advi.local import stratified_pairs
 from vi_lab.advi.objective import Objective
 from vi_lab.advi.rows import FEWEST_ROWS, SomeRows, needs_rows
+from vi_lab.advi.search import Search
 from vi_lab.families.charts import MeanFieldChart
+from vi_lab.results.checkpoint import Checkpoint
 
 JAX = {"engine": "jax", "progress": False}
 N, FEW = 4_000, 300
@@ -123,13 +126,70 @@ def test_all_rows_say_what_a_step_would_gain(few):
     assert whole.fresh(512) == 512
 
 
+def test_nothing_is_claimed_before_all_rows_were_asked(few):
+    objective = some_rows()
+    assert objective.lack == onp.inf
+    c = settled(objective)
+    objective.first_order(c, stratified_pairs(onp.random.default_rng(3), 16, 3))
+    assert onp.isfinite(objective.lack)
+    objective.prepare(c)  # for other draws
+    assert objective.lack == onp.inf
+    with pytest.warns(vl.ConvergenceWarning, match="how far from the best q .* is not known"):
+        cut = vl.advi(model(), seed=1, steps=12, **JAX)
+    assert cut.convergence.gap == onp.inf
+
+
+def test_only_a_q_that_runs_away_starts_again_on_more_rows(few, monkeypatch):
+    """One that is on its way goes on as it is; and that posterior is not called improper."""
+    search = Search(asked(model()), onp.random.default_rng(0), Checkpoint(None, {}))
+    search.exploring, search.before = False, CHART
+    search.eps = stratified_pairs(onp.random.default_rng(0), 64, 3)
+    c = settled(search.objective, CHART.moved(onp.full(6, 0.01)))
+    asked_for = []
+    monkeypatch.setattr(search.objective, "more", lambda: asked_for.append(1) or True)
+    search.climbs, c.why, c.memory = [c], "steps", [(c.known.slope, c.known.slope)]
+    assert search._why_restless() == ""
+    assert (asked_for, c.at is CHART, len(c.memory)) == ([], False, 1)
+    c.why = "runs away"
+    assert search._why_restless() == ""
+    assert (asked_for, c.at is CHART, c.memory) == ([1], True, [])
+    monkeypatch.setattr(search.objective, "more", lambda: False)
+    assert search._why_restless() == "rows"
+
+
+def test_a_column_that_the_subsample_does_not_hold_is_found():
+    """Ten rows of 100,000: most subsamples of 2,048 hold none, and their tilt has no end."""
+    rng = onp.random.default_rng(0)
+    x = onp.zeros(100_000)
+    x[rng.choice(x.size, 10, replace=False)] = 1.0
+    y = 1.0 + 2.0 * x + rng.normal(size=x.size)
+
+    def rare(m, x, y):
+        a = m.sample("a", vl.Normal(0.0, 10.0))
+        b = m.sample("b", vl.Normal(0.0, 10.0))
+        m.observe("y", vl.Normal(a + b * x, 1.0), y)
+
+    design = onp.stack([onp.ones(x.size), x], axis=1)
+    precision = design.T @ design + 0.01 * onp.eye(2)
+    best, sd = onp.linalg.solve(precision, design.T @ y), onp.diag(precision) ** -0.5
+    batches = vl.Minibatch(rows=("x", "y"), size=1_024)
+    held = []
+    for seed in range(4):
+        fit = vl.advi(vl.Model(rare, minibatch=batches, x=x, y=y), seed=seed, **JAX)
+        assert fit.convergence.converged
+        assert onp.abs((fit.params["loc"] - best) / sd).max() < 0.1
+        assert onp.abs(fit.unconstrained_std["b"] / sd[1] - 1.0) < 0.1
+        held.append(len(fit.stages))
+    assert max(held) > 2  # more rows were taken for some
+
+
 def test_four_times_as_many_rows_are_taken_up_to_all(few, monkeypatch):
     objective = some_rows()
     objective.again(settled(objective), 1e-4)
     (of_all,) = full_density()(CHART.loc[None])[1]
     sizes, cost = [], objective.density.gradients
     while objective.more():
-        sizes.append(len(objective.density._data["y"]))
+        sizes.append(len(objective.density.data["y"]))
         assert objective.density.gradients >= cost
         onp.testing.assert_allclose(objective.density(CHART.loc[None])[1][0], of_all, rtol=1e-8)
     assert sizes == [1_200, N]
@@ -146,7 +206,7 @@ def test_it_goes_on_from_what_was_kept(few):
     objective.again(settled(objective), 1e-4)
     saved = objective.snapshot()
     again = some_rows(seed=2)
-    assert (again.density._data["y"][:50] != objective.density._data["y"][:50]).any()
+    assert (again.density.data["y"][:50] != objective.density.data["y"][:50]).any()
     again.restore(saved)
     z = onp.random.default_rng(0).normal(size=(3, 3))
     for one, other in zip(again.density(z), objective.density(z), strict=True):
@@ -191,7 +251,7 @@ def test_rare_columns_take_more_rows(few, monkeypatch):
 
     def disagree(self, best, eps):
         found = first_order(self, best, eps)
-        said.append(len(self.density._data["y"]))
+        said.append(len(self.density.data["y"]))
         return (1.0, 1e-3) if len(said) == 1 else (0.0, 0.1 * found[1])
 
     monkeypatch.setattr(SomeRows, "first_order", disagree)

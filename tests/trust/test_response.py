@@ -25,7 +25,7 @@ def test_of_a_gaussian_it_is_the_covariance_to_the_digits_of_the_solver(engine, 
     precision = onp.linalg.inv(covariance)
     target = vl.Target(lambda z: -0.5 * np.sum(z * np.dot(z, precision), axis=-1), dim=4)
     start = {"loc": onp.zeros(4), "log_scale": -0.5 * onp.log(onp.diag(precision))}
-    found = respond(Density(target, engine), family, family.init_from(start), 16, 0)
+    found = respond(Density.of(target, engine), family, family.init_from(start), 16, 0)
     scales = onp.sqrt(onp.diag(covariance))
     onp.testing.assert_allclose(
         found.covariance / onp.outer(scales, scales),

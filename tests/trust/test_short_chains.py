@@ -19,7 +19,7 @@ def gaussian(z):
 
 @pytest.fixture
 def density(engine):
-    return Density(vl.Target(gaussian, dim=3), engine)
+    return Density.of(vl.Target(gaussian, dim=3), engine)
 
 
 def test_values_and_gradients_are_those_of_the_formula_and_are_counted(density):
@@ -94,7 +94,7 @@ def test_a_chain_does_not_step_to_where_the_density_is_not_finite(engine):
     def half_normal(z):
         return np.sum(np.where(z > 0.0, -0.5 * z**2, -np.inf), axis=-1)
 
-    density = Density(vl.Target(half_normal, dim=1), engine)
+    density = Density.of(vl.Target(half_normal, dim=1), engine)
     rng = onp.random.default_rng(7)
     moved = short_chains(density, White(onp.zeros(1), onp.eye(1)), onp.ones((32, 1)), 10, rng)
     assert moved.z.min() > 0.0

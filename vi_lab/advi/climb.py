@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as onp
 
 from vi_lab.advi.density import Density
-from vi_lab.advi.local import Local, Pairs, two_loops
+from vi_lab.advi.local import ROUGH, Local, Pairs, two_loops
 from vi_lab.engine import Engine
 from vi_lab.errors import ArgumentError
 from vi_lab.families import Chart, Family, chart_of
@@ -24,7 +24,8 @@ FIRST_TRUST, LEAST_TRUST = 2.0, 1e-12  # nats
 MOST_TRUST = 1e30  # nats: to a q that an explosion made narrow a step of one is so long
 GAINED, WELL_GAINED = 0.1, 0.5  # of what was foreseen
 GROWTH, SHRINKAGE = 4.0, 0.1
-NEAR = 0.5  # nats: steps so short are corrected by those before
+NEAR = 0.5  # nats: steps so short are corrected by those before,
+FAR = 4.0  # unless the correction makes them so many times as long
 MEMORY = 10  # steps
 MOST_STEPS = 100  # on one set of draws
 SETTLED, WORTHLESS = (
@@ -37,6 +38,8 @@ NARROWEST = 1e-15  # of a mean: there float64 tells a handful of numbers apart
 JOINED = 0.1  # standard deviations between two climbs that end in one place
 NARROWER, TIMES_NARROWER = 0.1, 4  # where the density is not finite all over the first q
 ROUNDING = 1e-13  # of an ELBO
+HIDDEN = 0.02  # of the tolerance: so small a gain may be rounding, and is not asked to be seen
+STRAIGHT = 1e-8  # least cosine of a step and the change of slope along it that is remembered
 
 
 @dataclass(eq=False)
@@ -190,19 +193,17 @@ def _judge(c: Climb, tried: Proposal, found: Local | None, tolerance: float) -> 
     if found is not None:
         rounding = ROUNDING * (abs(found.elbo) + abs(known.elbo)) + 1e-300
         ratio = (found.elbo - known.elbo + rounding) / (tried.gain + rounding)
-    tiny = tried.gain < 0.02 * tolerance and ratio > -1.0  # a gain that rounding may hide
+    tiny = tried.gain < HIDDEN * tolerance and ratio > -1.0
     if found is None or not (ratio > GAINED or tiny):
         c.trust = SHRINKAGE * min(c.trust, tried.divergence)
         return
     if ratio > WELL_GAINED:
         c.trust = min(MOST_TRUST, GROWTH * c.trust)
-    change = known.slope - found.slope
+    change, tangent = known.slope - found.slope, tried.tangent
     if c.at.scales != "unknown" and tried.divergence > NEAR:
         c.memory = []  # of another place
-    elif (
-        tried.tangent @ change > 1e-8 * ((tried.tangent @ tried.tangent) * (change @ change)) ** 0.5
-    ):
-        c.memory = [*c.memory, (tried.tangent, change)][-MEMORY:]
+    elif tangent @ change > STRAIGHT * onp.linalg.norm(tangent) * onp.linalg.norm(change):
+        c.memory = [*c.memory, (tangent, change)][-MEMORY:]
     c.at, c.local = tried.at, found.weighed(c.memory)
     c.steps += 1
     c.losses.append(-found.elbo)
@@ -233,7 +234,7 @@ def _joins(c: Climb, other: Climb) -> bool:
         return False
     far = onp.abs((c.at.loc - other.at.loc) / other.at.sd).max()
     wider = onp.abs(onp.log(c.at.sd / other.at.sd)).max()
-    return bool(far < JOINED and wider < JOINED and c.local.gain < 1.0)
+    return bool(far < JOINED and wider < JOINED and c.local.gain < ROUGH)
 
 
 def _propose(c: Climb) -> Proposal:
@@ -249,7 +250,7 @@ def _propose(c: Climb) -> Proposal:
         if not unknown:  # the divergence of scales: twice as much
             dim = c.at.loc.size
             length += 0.5 * float(corrected[dim:] @ corrected[dim:])
-        if rise > 0.0 and (unknown or length < 4.0 * NEAR):
+        if rise > 0.0 and (unknown or length < FAR * NEAR):
             share = min(1.0, (c.trust / length) ** 0.5)
             tangent, divergence = share * corrected, share**2 * length
             gain = rise * share * (1.0 - 0.5 * share)

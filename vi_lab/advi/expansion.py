@@ -41,8 +41,8 @@ class ExpandedDensity(Density):
         """Take ``anchor``, and D products for the diagonal of H there."""
         self.anchor = anchor
         self._gradient = self(anchor[None])[1][0]
-        self._product = self._engine.hessian_vector_product(self._structure.log_density)(
-            anchor, self._data
+        self._product = self.engine.hessian_vector_product(self.structure.log_density)(
+            anchor, self.data
         )
         unit = onp.zeros(anchor.size)
         self._diagonal = onp.empty(anchor.size)
@@ -53,7 +53,7 @@ class ExpandedDensity(Density):
 
     def product(self, v: onp.ndarray) -> onp.ndarray:
         """H v (D,), which costs as much as two gradients."""
-        self._cost += 2.0
+        self.cost += 2.0
         return onp.asarray(self._product(v))
 
     def looks(self, charts: Sequence[Chart], eps: onp.ndarray) -> list[Local | None]:

@@ -11,11 +11,10 @@ import numpy as onp
 
 from vi_lab.advi.blocks import Run
 from vi_lab.advi.chosen import run_chosen, search_eta, starting_params
-from vi_lab.advi.search import searching
+from vi_lab.advi.search import Search
 from vi_lab.advi.settings import Callback, Settings, Start, checked
 from vi_lab.advi.starts import starting_values
-from vi_lab.checks import check_writable
-from vi_lab.errors import ArgumentError, ConvergenceWarning
+from vi_lab.errors import ConvergenceWarning
 from vi_lab.families import Family
 from vi_lab.gradients import BaseDraws, Estimator
 from vi_lab.model import Posterior
@@ -105,9 +104,6 @@ def advi(
         and latent.
     """
     settings = checked(**locals())  # the arguments: there is nothing else yet
-    _check_earlier(model, init)
-    if checkpoint is not None:
-        check_writable("checkpoint", checkpoint)
     began = time.perf_counter()
     with one_interrupt():
         run = _run(settings)
@@ -132,7 +128,7 @@ def _run(settings: Settings) -> Run:
     """Find a start, and go on from there as was asked."""
     rng = onp.random.default_rng(settings.seed)
     if settings.optimizer is None:
-        return searching(settings, rng, _checkpoint(settings, starts=settings.starts))
+        return Search(settings, rng, _checkpoint(settings, starts=settings.starts)).run()
     params = starting_params(settings, rng)
     optimizer = search_eta(settings, settings.optimizer, params, rng)
     if isinstance(optimizer, Run):  # interrupted
@@ -159,18 +155,3 @@ def _checkpoint(settings: Settings, **chosen: Any) -> Checkpoint:
         settings.checkpoint,
         {**of_library(settings.engine), **of_model(settings.model), **options},
     )
-
-
-def _check_earlier(model: Posterior, init: Start) -> None:
-    """Refuse a start from a fit of other latents: of as many numbers, but with other meanings."""
-    if not isinstance(init, Fit):
-        return
-    theirs, ours = (
-        {name: tuple(posterior.unconstrained_shapes[name]) for name in posterior.latents}
-        for posterior in (init.model, model)
-    )
-    if list(theirs.items()) != list(ours.items()):
-        raise ArgumentError(
-            f"init: is a fit of the latents {theirs}, but the model has {ours}; give a start by "
-            "name, init={name: value}, such as the means of those that they share"
-        )

@@ -82,7 +82,7 @@ class Expanded(Objective):
     def _expand(self, anchor: onp.ndarray) -> None:
         model, engine = self._of
         expanded = ExpandedDensity(model.structure, model.data, engine, model.dim)
-        expanded.gradients = self.density.gradients
+        expanded.cost = self.density.cost
         expanded.expand(anchor)
         self.density, self._anchor = expanded, anchor
 

@@ -44,7 +44,7 @@ class TiltedDensity(Density):
 
     def __init__(self, model: Posterior, engine: Engine, rows: Mapping[str, onp.ndarray]) -> None:
         super().__init__(model.structure, {**model.shared_data, **rows}, engine, model.dim)
-        self._share = len(next(iter(rows.values()))) / model.num_rows
+        self.share = len(next(iter(rows.values()))) / model.num_rows
         self.anchor = self.tilt = onp.zeros(model.dim)
 
     def retilt(self, anchor: onp.ndarray, gradient: onp.ndarray) -> None:
@@ -67,7 +67,7 @@ class AllRows(Density):
     def __call__(self, z: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray]:
         values, gradients = onp.zeros(len(z)), onp.zeros(z.shape)
         for block, share in self._model.blocks():
-            self._data, self._share = block, share
+            self.data, self.share = block, share
             part = super().__call__(z)
             values, gradients = values + share * part[0], gradients + share * part[1]
         return values, gradients
@@ -84,8 +84,12 @@ class SomeRows(Objective):
         self._size = model.minibatch.size if model.minibatch else 1
         self._num = max(FEWEST_ROWS, ROWS_A_DIMENSION * model.dim)
         self._passes, self._settled, self._moved = 0, False, onp.inf
+        self.lack = onp.inf  # until all rows are asked
         self._gradient = onp.zeros(model.dim)
         self._take()
+
+    def prepare(self, best: Climb) -> None:
+        self.lack = onp.inf
 
     def again(self, best: Climb, tolerance: float) -> bool:
         if self._settled or self.seen:
@@ -107,7 +111,7 @@ class SomeRows(Objective):
         """On all rows, at a few draws."""
         whole = AllRows(self._model, self._engine)
         gain, error = first_order(best, whole, eps)
-        self.density.gradients += whole.gradients
+        self.density.cost += whole.cost
         self.lack = 0.0 if self.seen else max(gain, 0.0) + error
         return gain, error
 
@@ -116,9 +120,9 @@ class SomeRows(Objective):
         if self.seen or num * self._bytes > MOST_BYTES:
             return False
         self._num, self._moved = num, onp.inf
-        anchor, cost = self.density.anchor, self.density.gradients
+        anchor, cost = self.density.anchor, self.density.cost
         self._take()
-        self.density.gradients = cost
+        self.density.cost = cost
         if self._passes:
             self.density.retilt(anchor, self._gradient)
         self._settled = False
@@ -174,7 +178,7 @@ class SomeRows(Objective):
         whole = AllRows(self._model, self._engine)
         (self._gradient,) = whole(z[None])[1]
         self._passes += 1
-        self.density.gradients += whole.gradients
+        self.density.cost += whole.cost
         self.density.retilt(z, self._gradient)
 
 

@@ -78,8 +78,8 @@ class Search:
         self.settings, self.rng, self.checkpoint = settings, rng, checkpoint
         self.model, self.family, self.engine = settings.model, settings.family, settings.engine
         self.fixed = settings.method == "deterministic"
-        self.precision, self.objective = self._objective()
-        self.tolerance = 0.5 * self.precision**2 * self.family.num_parameters(self.model.dim)
+        precision, self.objective = self._objective()
+        self.tolerance = 0.5 * precision**2 * self.family.num_parameters(self.model.dim)
         self.start_seeds = [int(rng.integers(2**63)) for _ in BATCHES_OF_STARTS]
         self.stage_rng = generator_state(rng)  # before the draws of the stage were drawn
         self.climbs: list[Climb] = []
@@ -229,11 +229,12 @@ class Search:
         """Why a best climb that did not settle is given up; "" if it is not."""
         best, density = self.best, self.objective.density
         self.restless += 1
-        if not self.objective.seen:  # nor is it known that the posterior has no optimum
-            best.at = self.before
-            return "" if self.objective.more() else "rows"
-        if best.why == "runs away" or rises_for_ever(density, self.before, best.at, self.eps):
+        gone = best.why == "runs away" or rises_for_ever(density, self.before, best.at, self.eps)
+        if gone and self.objective.seen:
             return "no optimum"
+        if gone:  # as other rows might not let it
+            best.at, best.memory = self.before, []
+            return "" if self.objective.more() else "rows"
         going = best.why == "steps" or (best.why == "stuck" and not self.fixed)
         if going and self.restless < MOST_RESTLESS:
             return ""
@@ -354,7 +355,7 @@ class Search:
         names = ("stage_rng", "draws", "batch", "exploring", "steps", "restless", "gain", "error")
         return {
             **{name: getattr(self, name) for name in names},
-            "gradients": self.objective.density.gradients,
+            "cost": self.objective.density.cost,
             "modes": onp.array(self.modes),
             "stages": json.dumps([asdict(stage) for stage in self.stages]),
             "objective": self.objective.snapshot(),
@@ -371,7 +372,7 @@ class Search:
         self.modes = list(saved.get("modes", ()))
         self.stages = [Stage(**line) for line in json.loads(str(saved["stages"]))]
         self.objective.restore(saved.get("objective", {}))
-        self.objective.density.gradients = int(saved["gradients"])
+        self.objective.density.cost = float(saved["cost"])
         climbs, before = saved["climbs"], saved["before"]
         numbers = range(len(climbs))
         self.climbs = [Climb.restore(climbs[str(i)], self.family, self.engine) for i in numbers]
@@ -382,13 +383,8 @@ class Search:
     def _look_again(self) -> None:
         """What the climbs knew where they were: not counted, for it was."""
         density = self.objective.density
-        gradients = density.gradients
+        cost = density.cost
         for c in self.resumed or ():
             look_again(density, c, self.eps)
-        density.gradients = gradients
+        density.cost = cost
         self.resumed = None
-
-
-def searching(settings: Settings, rng: onp.random.Generator, checkpoint: Checkpoint) -> Run:
-    """`Search.run`."""
-    return Search(settings, rng, checkpoint).run()

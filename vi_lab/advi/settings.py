@@ -115,7 +115,6 @@ def checked(
     _check_optimizer_options(optimizer, base_draws=base_draws, estimator=estimator, average=average)
     _check_run(progress, callback, checkpoint)
     _check_start(model, init, starts)
-    given = average
     rule, steps, average = _rule(optimizer, steps, average)
     settings = Settings(
         model=model,
@@ -135,7 +134,6 @@ def checked(
         callback=callback,
         checkpoint=None if checkpoint is None else Path(checkpoint),
     )
-    _check_optimizer_options(rule, base_draws=base_draws, estimator=estimator, average=given)
     _check_draws(settings)
     return settings
 
@@ -186,7 +184,7 @@ def _check_draws(settings: Settings) -> None:
         check_base_draws(settings.estimator, settings.base_draws, draws)
 
 
-def _check_optimizer_options(optimizer: Optimizer | str | None, **options: Any) -> None:
+def _check_optimizer_options(optimizer: str | Optimizer | None, **options: Any) -> None:
     """What belongs to the steps of an optimiser is refused without one."""
     given = [name for name, value in options.items() if value is not None]
     if optimizer is None and given:
@@ -219,6 +217,7 @@ def _check_start(model: Posterior, init: Start, starts: int | None) -> None:
                     f"init: is a fit on R^{init.params['loc'].size}, but the model lives on "
                     f"R^{model.dim}"
                 )
+            _check_latents(model, init.model)
         case Mapping():
             unlike = sorted(set(model.latents) ^ set(init), key=str)
             if unlike:
@@ -232,6 +231,19 @@ def _check_start(model: Posterior, init: Start, starts: int | None) -> None:
             raise ArgumentTypeError(
                 f"init: is {described(init)}; give 'prior', values by latent, or a Fit"
             )
+
+
+def _check_latents(model: Posterior, earlier: Posterior) -> None:
+    """Refuse a start from a fit of other latents: of as many numbers, but with other meanings."""
+    theirs, ours = (
+        {name: tuple(posterior.unconstrained_shapes[name]) for name in posterior.latents}
+        for posterior in (earlier, model)
+    )
+    if list(theirs.items()) != list(ours.items()):
+        raise ArgumentError(
+            f"init: is a fit of the latents {theirs}, but the model has {ours}; give a start by "
+            "name, init={name: value}, such as the means of those that they share"
+        )
 
 
 def _refuse_stochastic_options(family: Family, **options: Any) -> None:

@@ -218,7 +218,7 @@ class NaturalChart:
         raise UnsupportedError("gradients: of a natural chart the scales are not known")
 
     def slopes(self, eps: onp.ndarray, gradients: onp.ndarray) -> onp.ndarray:
-        return onp.stack([self._slope(e, g, 0.0) for e, g in zip(eps, gradients, strict=True)])
+        return onp.stack([self._mean_slope(*one) for one in zip(eps, gradients, strict=True)])
 
     def moved(self, tangent: onp.ndarray) -> NaturalChart:
         step = _tree_like(self.family.zero_tangent(self.at), tangent)
@@ -235,19 +235,15 @@ class NaturalChart:
     def arrays(self) -> dict[str, onp.ndarray]:
         return self.at
 
-    def _slope(self, eps: onp.ndarray, gradients: onp.ndarray, weight: float) -> onp.ndarray:
-        """Of mean(gradients z) + weight H[q]; in calls of one shape, so that it compiles once."""
-        zero = self.family.zero_tangent(self.at)
-        total = onp.zeros(sum(onp.size(leaf) for leaf in tree_leaves(zero)))
-        for start in range(0, len(eps), DRAWS_AT_ONCE):
-            here = slice(start, start + DRAWS_AT_ONCE)
-            total += self._slope_of_few(zero, eps[here], gradients[here] / len(eps), weight)
-            weight = 0.0
-        return total
+    def _mean_slope(self, eps: onp.ndarray, gradients: onp.ndarray) -> onp.ndarray:
+        """Of mean(gradients z), for ``eps`` (M, base_dim): in calls of one shape."""
+        parts = [slice(start, start + DRAWS_AT_ONCE) for start in range(0, len(eps), DRAWS_AT_ONCE)]
+        return onp.sum(
+            [self._slope(eps[part], gradients[part] / len(eps), 0.0) for part in parts], axis=0
+        )
 
-    def _slope_of_few(
-        self, zero: Tree, eps: onp.ndarray, gradients: onp.ndarray, weight: float
-    ) -> onp.ndarray:
+    def _slope(self, eps: onp.ndarray, gradients: onp.ndarray, weight: float) -> onp.ndarray:
+        """Of sum(gradients z) + weight H[q], for at most `DRAWS_AT_ONCE` draws."""
         padding = ((0, DRAWS_AT_ONCE - len(eps)), (0, 0))
         slope = self.engine.compile(natural_slope, static=(0,))(
             self.family,
@@ -257,6 +253,7 @@ class NaturalChart:
             onp.float64(weight),
         )
         # In the order of the zero tangent: an engine may hand dictionaries back in another.
+        zero = self.family.zero_tangent(self.at)
         ordered = tree_map(lambda _, leaf: leaf, zero, slope)
         return onp.concatenate([leaf.ravel() for leaf in tree_leaves(ordered)])
 

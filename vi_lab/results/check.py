@@ -56,7 +56,7 @@ class Check:
         chains had not time to show what is wrong
     acceptance : of the chains' transitions
     modes : ELBOs, less that of q, of optima that the search found elsewhere and that would count
-    optimum : False if the search found that the ELBO rises without end
+    optimum : False if the search found that there is none
     family : name of q's family
     gradients : of the log density that the check took
     seconds : wall time
@@ -82,7 +82,7 @@ class Check:
         """Why nothing can be believed, whatever the scalars say."""
         found = []
         if not self.optimum:
-            found.append("the ELBO rises without end, so that there is no q to believe in")
+            found.append("the search found no optimum, so that there is no q to believe in")
         if not self.acceptance >= LEAST_ACCEPTANCE:
             found.append(f"chains from q could not move (acceptance {self.acceptance:.2f})")
         if self.modes:
@@ -132,7 +132,7 @@ def check_fit(fit: Fit, chains: int, transitions: int, seed: int) -> Check:
     """The check of ``fit`` by so many ``transitions`` of so many ``chains``."""
     began, rng = time.perf_counter(), onp.random.default_rng(seed)
     model, family, params = fit.model, fit.family, fit.params
-    density = Density(model, engines.get(fit.engine))
+    density = Density.of(model, engines.get(fit.engine))
     dim = int(model.dim)
     eps = pairs(rng, draws_for_line(dim, WEIGHED), family.base_dim(dim))
     z = onp.asarray(family.transform(params, eps))

@@ -156,7 +156,7 @@ def linear_response(fit: Fit, *, draws: int = 64, seed: int = 0) -> LinearRespon
             "family='mean_field' or 'full_rank'"
         )
     began = time.perf_counter()
-    density = Density(fit.model, engines.get(fit.engine))
+    density = Density.of(fit.model, engines.get(fit.engine))
     found = respond(density, fit.family, fit.params, draws, seed)
     seconds = time.perf_counter() - began
     return LinearResponse(fit, found.covariance, found.error, found.gradients, seconds)

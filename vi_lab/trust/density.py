@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as onp
 
 import vi_lab.numpy as np
@@ -9,42 +11,56 @@ from vi_lab.engine import Array, Engine, current
 from vi_lab.errors import ArgumentError
 from vi_lab.model import LogDensity, Posterior
 
-AT_ONCE = 64  # draws in a call
+DRAWS_AT_ONCE, NUMBERS_AT_ONCE = 1_024, 2**20  # in a call: 8 MB at most
 MOST_BYTES = 2**30  # of rows
 
 
 class Density:
     """log p~ with its gradient, in calls of one shape so that it compiles once.
 
-    Of a model with minibatches all rows are taken.
-
     Attributes
     ----------
-    gradients : how many were taken
-
-    Raises
-    ------
-    ValueError
-        if there are more rows than fit, or nobody keeps them.
+    structure, data, engine : what it is made of
+    share : the rows that ``data`` hold, of all
+    cost : gradients taken, each counted by that share
     """
 
-    def __init__(self, model: Posterior, engine: Engine) -> None:
-        self.model, self.engine, self.gradients = model, engine, 0
-        self.data = _all_rows(model)
+    def __init__(
+        self, structure: LogDensity, data: Mapping[str, onp.ndarray], engine: Engine, dim: int
+    ) -> None:
+        self.structure, self.data, self.engine = structure, data, engine
+        self.share, self.cost = 1.0, 0.0
+        self._size = max(1, min(DRAWS_AT_ONCE, NUMBERS_AT_ONCE // dim))
         self._run = engine.compile(values_and_gradients, static=(0,))
+
+    @classmethod
+    def of(cls, model: Posterior, engine: Engine) -> Density:
+        """That of all rows of ``model``.
+
+        Raises
+        ------
+        ValueError
+            if there are more than fit.
+        """
+        return cls(model.structure, _all_rows(model), engine, model.dim)
+
+    @property
+    def gradients(self) -> int:
+        """How many were taken, in units of all rows."""
+        return round(self.cost)
 
     def __call__(self, z: onp.ndarray) -> tuple[onp.ndarray, onp.ndarray]:
         """log p~ (S,) and its gradients (S, D) at ``z`` (S, D); what is not finite stays so."""
         num, dim = z.shape
-        self.gradients += num
+        self.cost += num * self.share
         values, gradients = onp.empty(num), onp.empty((num, dim))
-        buffer = onp.zeros((AT_ONCE, dim))
+        buffer = onp.zeros((self._size, dim))
         with onp.errstate(all="ignore"):
-            for start in range(0, num, AT_ONCE):
-                here = slice(start, min(start + AT_ONCE, num))
+            for start in range(0, num, self._size):
+                here = slice(start, min(start + self._size, num))
                 n = here.stop - start
                 buffer[:n] = z[here]
-                found = self._run(self.model.structure, buffer, n, self.data)
+                found = self._run(self.structure, buffer, n, self.data)
                 values[here], gradients[here] = found[0][:n], found[1][:n]
         return values, gradients
 

@@ -91,11 +91,11 @@ def respond(
     dim, each = loc.size, 2 * -(-draws // (2 * REPLICATES))
     sets = [pairs(rng, each, dim) for _ in range(REPLICATES)]
     zero = onp.zeros(sum(onp.size(leaf) for leaf in tree_leaves(family.zero_tangent(params))))
-    make = density.engine.hessian_vector_product(FixedDraws(density.model.structure, family))
+    make = density.engine.hessian_vector_product(FixedDraws(density.structure, family))
     products = [make(zero, params, eps, density.data) for eps in sets]
 
     def of_each(x: onp.ndarray) -> onp.ndarray:
-        density.gradients += 2 * each * REPLICATES
+        density.cost += 2.0 * each * REPLICATES
         return onp.stack([product(x) for product in products])  # (R, P)
 
     began = density.gradients
