@@ -14,7 +14,7 @@ from vi_lab.advi import objective as objectives
 from vi_lab.advi.climb import Climb, climb
 from vi_lab.advi.density import Density
 from vi_lab.advi.expansion import ExpandedDensity, conjugate_gradients
-from vi_lab.advi.local import fresh_pairs, stratified_pairs
+from vi_lab.advi.local import by_replicate, fresh_pairs, stratified_pairs
 from vi_lab.advi.objective import DENSE_DIM, Expanded, expands
 from vi_lab.advi.search import Search
 from vi_lab.families import FullRankGaussian, MeanFieldGaussian
@@ -183,3 +183,19 @@ def test_memory_is_linear_in_the_dimension():
     tracemalloc.stop()
     assert fit.convergence.converged
     assert peak < 60e6, (peak, time.perf_counter() - began)
+
+
+def test_errors_are_what_each_coordinate_alone_leaves_of_the_rest(engine):
+    """With more draws than twice the dimensions too, where a D x D line would leave too little.
+
+    Of -z^4/4 - z^2/2 about 0 the rest of the gradient is -z^3.
+    """
+    expanded, _ = densities(
+        lambda z: -0.25 * np.sum(z**4, axis=-1) - 0.5 * np.sum(z**2, axis=-1), onp.zeros(D), engine
+    )
+    chart = MeanFieldChart(onp.full(D, 0.3), onp.ones(D))
+    (found,) = expanded.looks([chart], EPS)
+    rest = -(chart.draw(EPS) ** 3)
+    beyond_line = rest - rest.mean(axis=0) - EPS * (EPS * rest).mean(axis=0)
+    parts = chart.slopes(by_replicate(EPS), by_replicate(beyond_line))
+    onp.testing.assert_allclose(found.errors, parts - parts.mean(axis=0), atol=1e-10)

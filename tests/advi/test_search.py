@@ -361,3 +361,33 @@ def test_a_start_near_an_edge_works():
     assert fit.convergence.converged, fit.convergence
     onp.testing.assert_allclose(fit.params["loc"], 1.0, atol=1e-3)
     onp.testing.assert_allclose(fit.unconstrained_std["z"], 0.01, rtol=0.01)
+
+
+def test_a_level_posterior_has_no_optimum():
+    """Mean field has a best sd for each of three numbers of which only the sum counts; no mean."""
+    fit = quiet(vl.Target(lambda z: -0.5 * np.sum(z, axis=-1) ** 2, 3))
+    assert fit.convergence.why == "no optimum"
+    assert not fit.convergence.converged
+
+
+def test_an_unbounded_density_has_no_optimum():
+    """Ten equal rows: the sd goes to zero, and the density without end."""
+
+    def program(m, x):
+        mu = m.sample("mu", vl.Flat())
+        sd = m.sample("sd", vl.HalfNormal(5.0))
+        m.observe("x", vl.Normal(mu, sd), x)
+
+    fit = quiet(vl.Model(program, x=onp.ones(10)))
+    assert fit.convergence.why == "no optimum"
+    assert "mu" in fit.convergence.runaways
+
+
+@pytest.mark.parametrize(("on_their_way", "batch"), [(2, 1), (1, 0)])
+def test_starts_of_which_most_end_nowhere_are_no_agreement(on_their_way, batch):
+    search = Search(asked(SKEWED), onp.random.default_rng(0), Checkpoint(None, {}))
+    here = [climbed(0.0, 0.0), *(climbed(0.0, -5.0, "steps") for _ in range(on_their_way))]
+    search.climbs = here
+    search._explore_further()
+    assert search.batch == batch
+    assert search.exploring is (batch == 1)

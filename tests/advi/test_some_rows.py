@@ -139,6 +139,18 @@ def test_nothing_is_claimed_before_all_rows_were_asked(few):
     assert cut.convergence.gap == onp.inf
 
 
+@pytest.mark.parametrize(("before", "asks"), [(1e9, 0), (1e-9, 1)])
+def test_anchors_that_do_not_draw_near_ask_for_more_rows(few, monkeypatch, before, asks):
+    objective = some_rows()
+    c = settled(objective)
+    assert objective.again(c, 1e-4)  # the first pass
+    c.at, objective._moved = c.at.moved(onp.full(6, 0.5)), before
+    asked_for = []
+    monkeypatch.setattr(objective, "more", lambda: asked_for.append(1) or True)
+    assert objective.again(c, 1e-4)
+    assert len(asked_for) == asks
+
+
 def test_only_a_q_that_runs_away_starts_again_on_more_rows(few, monkeypatch):
     """One that is on its way goes on as it is; and that posterior is not called improper."""
     search = Search(asked(model()), onp.random.default_rng(0), Checkpoint(None, {}))

@@ -5,9 +5,9 @@ import pytest
 from handmade import BEST_HEAVY, Handmade, gaussian, heavy, heavy_elbo, skewed
 
 import vi_lab as vl
-from vi_lab.advi.climb import Climb, look_again
+from vi_lab.advi.climb import Climb, collapsed, look_again
 from vi_lab.advi.local import fresh_pairs, stratified_pairs
-from vi_lab.advi.verdict import FAR, beyond, first_order, rises_for_ever, runaways
+from vi_lab.advi.verdict import FAR, beyond, first_order, level_for_ever, rises_for_ever, runaways
 from vi_lab.families.charts import FullRankChart, MeanFieldChart
 
 D = 3
@@ -147,6 +147,24 @@ def test_sixteen_axes_at_most_are_looked_along():
     assert density.gradients - before == 16 * 8
 
 
+def test_many_draws_afford_a_closer_look():
+    """A bump of a tenth of an sd beyond the draws, where four points in 2.8 sds would miss it."""
+
+    def bump(z):
+        values, gradients = gaussian(onp.eye(1), onp.zeros(1))(z)
+        away = (z - 4.75) / 0.05
+        rise = 40.0 * onp.exp(-0.5 * away**2)
+        return values + rise[:, 0], gradients - rise * away / 0.05
+
+    density = Handmade(bump)
+    c = known(MeanFieldChart(onp.zeros(1), onp.ones(1)), density, num=4_096)
+    before = density.gradients
+    assert beyond(c, density, 4_096) > 1e-9
+    assert density.gradients - before == 2 * 28
+    plain = Handmade(gaussian(onp.eye(1), onp.zeros(1)))
+    assert beyond(known(c.at, plain, num=4_096), plain, 4_096) < 1e-20
+
+
 # ------------------------------------------------------------------------------ for ever
 def flat_in_the_first(z):
     """Improper: the first coordinate is not spoken of."""
@@ -189,6 +207,33 @@ def test_what_does_not_grow_is_not_said_to_rise():
     assert density.gradients == 0
     # Far out counts as having grown, however short the way since the stage began.
     assert rises_for_ever(density, WIDE, WIDE, draws(64))
+
+
+def test_a_direction_along_which_nothing_changes_is_level():
+    """Of the sum of three coordinates the density says much, of their differences nothing."""
+
+    def of_the_sum(z):
+        total = z.sum(axis=1)
+        return -0.5 * total**2, -onp.repeat(total[:, None], D, axis=1)
+
+    chart = MeanFieldChart(onp.zeros(D), onp.ones(D))
+    level, steep = Handmade(of_the_sum), Handmade(gaussian(onp.eye(D), onp.zeros(D)))
+    assert level_for_ever(known(chart, level), level, draws(64), 1e-4).any()
+    c = known(chart, steep)
+    before = steep.gradients
+    assert not level_for_ever(c, steep, draws(64), 1e-4).any()
+    assert steep.gradients == before  # without such a direction there is nothing to look along
+
+
+def test_a_q_that_has_shrunk_onto_a_point_has_run_away():
+    def program(m):
+        m.sample("still", vl.Normal(0.0, 1.0))
+        m.sample("point", vl.Flat(), shape=(2,))
+
+    shrunk = MeanFieldChart(onp.array([0.0, 1.0, 1.0]), onp.array([1.0, 1e-16, 1.0]))
+    assert list(collapsed(shrunk)) == [False, True, False]
+    same = MeanFieldChart(onp.zeros(D), onp.ones(D))
+    assert runaways(vl.Model(program), same, shrunk, NOWHERE) == ("point",)
 
 
 def test_runaways_are_named():
