@@ -37,8 +37,9 @@ class Convergence:
     why : what ended the fit: "settled", "no optimum" (the ELBO rises without end, or is level),
         or a key of `ENDINGS`
     gap : nats that the ELBO of q is believed to lie below the family's optimum near it: what the
-        noise of the draws is expected to cost, twice the standard deviation of that, and what is
-        left to gain on them (`vi_lab.advi.local`); infinite if nothing is known
+        noise of the draws is expected to cost (on the high side), twice the standard deviation of
+        that, what is left to gain on them (`vi_lab.advi.local`), and what lies beyond them or in
+        rows that were not among them; infinite if nothing is known
     tolerance : nats the gap was to come below
     steps : steps taken, in all
     gradients : gradients of the log density, one a draw and step (with rows: in units of all rows)
