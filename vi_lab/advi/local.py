@@ -30,8 +30,8 @@ s_t`,
    \text{gain} = \tfrac12 s^\top H s
 
 are what the best q for these draws is expected to lack of the best q, in nats, the standard
-deviation of that, and what is left to gain on these draws. The noise is on the high side, by 1.5
-to 3.5 on the posteriors of the tests: the second moments of a replicate are not I exactly, so that
+deviation of that, and what is left to gain on these draws. The noise is on the high side, 1.8
+to 3.5 times on three posteriors of the tests: the second moments of a replicate are not I exactly, so that
 what of u is quadratic in epsilon is noise in a replicate, where in all draws it cancels.
 """
 
