@@ -30,9 +30,9 @@ s_t`,
    \text{gain} = \tfrac12 s^\top H s
 
 are what the best q for these draws is expected to lack of the best q, in nats, the standard
-deviation of that, and what is left to gain on these draws. The noise is on the high side, 1.8
-to 3.5 times on three posteriors of the tests: the second moments of a replicate are not I exactly, so that
-what of u is quadratic in epsilon is noise in a replicate, where in all draws it cancels.
+deviation of that, and what is left to gain on these draws. The noise is on the high side, 1.8 to
+3.5 times on three posteriors of the tests: the second moments of a replicate are not I exactly, so
+that what of u is quadratic in epsilon is noise in it, where in all draws together it cancels.
 """
 
 from __future__ import annotations
